@@ -1,0 +1,320 @@
+//! The contract as code: what an append, claim, renewal or delete does to a log's [`Head`].
+//!
+//! Pure functions, no I/O. A World over any store with a lock or a transaction loads the head,
+//! asks here, and stores what it is told, in the same transaction. The order of the questions is
+//! part of the contract (rule A6): the same bytes again, then open, then ticket, then head.
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ids::{LogId, Position, RunId, Timestamp},
+    lease::{Claim, Lease, Renewed, Ticket},
+    list::{Deleted, Phase, RunMeta},
+    record::{Append, Appended, By, Due, Kind, NewRun, Record},
+};
+
+/// All that a World keeps of a log beside its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The last position; [`Position::START`] for none.
+    pub head: Position,
+    /// The position before the first record that is kept: above the start only for a token log
+    /// that goes on after it was deleted (rule D2).
+    pub base: Position,
+    /// A tombstone (rule D2).
+    pub deleted: bool,
+    /// Of a run's own log, what concerns the run.
+    pub run: Option<Run>,
+}
+
+/// What a World keeps of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// As its creator gave it; `tags` as last set, `due` and `lease` as created.
+    pub new: NewRun,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The kind of its last record.
+    pub last: Kind,
+    /// Whether it takes no more records.
+    pub closed: bool,
+    /// Claims without progress (rule L5).
+    pub attempt: u32,
+    /// Who has it, or when it wants someone.
+    pub turn: Turn,
+}
+
+/// Who has a run, or when it wants a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A lease, current until another replaces it; due again once it has run out.
+    Leased {
+        /// What proves it.
+        ticket: Ticket,
+        /// When it runs out.
+        until: Timestamp,
+    },
+    /// Due since this time, by its writer's clock: an order among the ready, never a condition.
+    Ready {
+        /// When it became so.
+        since: Timestamp,
+    },
+    /// Due from this time on.
+    Waiting(Timestamp),
+    /// Not due until an outsider appends.
+    Parked,
+}
+
+impl Turn {
+    const fn rest(due: Due, at: Timestamp) -> Self {
+        match due {
+            Due::Now => Self::Ready { since: at },
+            Due::At(time) => Self::Waiting(time),
+            Due::Never => Self::Parked,
+        }
+    }
+
+    /// Whether a claim at `now` may have it (rules L1, L2).
+    #[must_use]
+    pub fn is_due(self, now: Timestamp) -> bool {
+        match self {
+            Self::Leased { until, .. } => until <= now,
+            Self::Ready { .. } => true,
+            Self::Waiting(time) => time <= now,
+            Self::Parked => false,
+        }
+    }
+}
+
+impl Run {
+    /// What a listing shows of it.
+    #[must_use]
+    pub fn meta(&self, run: RunId, head: Position) -> RunMeta {
+        RunMeta {
+            run,
+            workflow: self.new.workflow.clone(),
+            queue: self.new.queue.clone(),
+            parent: self.new.parent.clone(),
+            tags: self.new.tags.clone(),
+            created: self.created,
+            head,
+            last: self.last,
+            key: self.new.key.clone(),
+            phase: match self.turn {
+                _ if self.closed => Phase::Closed,
+                Turn::Leased { .. } => Phase::Leased,
+                Turn::Ready { .. } => Phase::Ready,
+                Turn::Waiting(time) => Phase::Waiting(time),
+                Turn::Parked => Phase::Parked,
+            },
+        }
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        match self.turn {
+            Turn::Leased { ticket, .. } => Some(ticket),
+            _ => None,
+        }
+    }
+}
+
+/// What a World has to do about an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// Change nothing, and answer this.
+    Answer(Appended),
+    /// Store the append's records and this head in one atomic write, then answer
+    /// [`Appended::Committed`] with its head.
+    Write(Head),
+}
+
+/// Where the head and the records of a log come from, inside the World's lock or transaction.
+pub trait Stored {
+    /// The head of a log; `None` when it is absent.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn head(&mut self, log: &LogId) -> Result<Option<Head>>;
+
+    /// One record, to compare with (rule A6); `None` when it is not kept.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn record(&mut self, log: &LogId, position: Position) -> Result<Option<Record>>;
+}
+
+/// Rules on an append that has passed [`Append::check`].
+///
+/// # Errors
+/// Those of `stored`.
+pub fn append(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<Ruling> {
+    let old = stored.head(log)?;
+    let head = old.as_ref().map_or(Position::START, |old| old.head);
+
+    // A6: the same bytes again.
+    if !append.records.is_empty()
+        && append.head_after() <= head
+        && old.as_ref().is_some_and(|old| !old.deleted)
+        && is_same(log, append, stored)?
+    {
+        return Ok(Ruling::Answer(Appended::Committed { head }));
+    }
+
+    // A5: open.
+    let owner = match (log, &append.by) {
+        (LogId::Token(_), _) => None,
+        (LogId::Run(_), By::Creator(_)) if old.is_none() => None,
+        (LogId::Run(_), _) => old.as_ref().filter(|old| !old.deleted).map(|old| old.run.clone()),
+        (LogId::Stream(run, _), _) => stored
+            .head(&LogId::Run(run.clone()))?
+            .filter(|owner| !owner.deleted)
+            .map(|owner| owner.run),
+    };
+    let run = owner.flatten();
+    let needs_run =
+        !matches!((log, &append.by), (LogId::Token(_), _) | (LogId::Run(_), By::Creator(_)));
+    let is_spent = matches!(log, LogId::Run(_)) && old.as_ref().is_some_and(|old| old.deleted);
+    let is_closed = run.as_ref().is_some_and(|run| run.closed) && !append.records.is_empty();
+    if is_spent || is_closed || (needs_run && run.is_none()) {
+        return Ok(Ruling::Answer(Appended::NotOpen));
+    }
+
+    // L3: the ticket.
+    if let By::Owner { ticket, .. } = &append.by
+        && run.as_ref().and_then(Run::ticket) != Some(*ticket)
+    {
+        return Ok(Ruling::Answer(Appended::Fenced));
+    }
+
+    // A2: the head.
+    if append.expected != head {
+        return Ok(Ruling::Answer(Appended::Conflict { head }));
+    }
+
+    let run = match log {
+        LogId::Run(_) => Some(run_after(append, run)?),
+        LogId::Stream(..) | LogId::Token(_) => None,
+    };
+    let base = match &old {
+        Some(old) if old.deleted => old.head,
+        Some(old) => old.base,
+        None => Position::START,
+    };
+    Ok(Ruling::Write(Head { head: append.head_after(), base, deleted: false, run }))
+}
+
+fn is_same(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<bool> {
+    for record in &append.records {
+        if stored.record(log, record.position)?.as_ref() != Some(record) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn run_after(append: &Append, run: Option<Run>) -> Result<Run> {
+    let last = append.records.last().map(|record| record.kind);
+    match (&append.by, run) {
+        (By::Creator(new), None) => Ok(Run {
+            new: new.clone(),
+            created: append.at,
+            last: last.unwrap_or(Kind(0)),
+            closed: false,
+            attempt: u32::from(new.lease.is_some()),
+            turn: match new.lease {
+                Some((ticket, until)) => Turn::Leased { ticket, until },
+                None => Turn::rest(new.due, append.at),
+            },
+        }),
+        (By::Outsider, Some(mut run)) => {
+            run.last = last.unwrap_or(run.last);
+            if run.ticket().is_none() {
+                run.turn = Turn::Ready { since: append.at };
+            }
+            Ok(run)
+        }
+        (By::Owner { close, rest, tags, .. }, Some(mut run)) => {
+            run.last = last.unwrap_or(run.last);
+            run.closed |= close;
+            if let Some(tags) = tags {
+                run.new.tags.clone_from(tags);
+            }
+            if !append.records.is_empty() || rest.is_some() {
+                run.attempt = 0;
+            }
+            if let Some(due) = rest {
+                run.turn = Turn::rest(*due, append.at);
+            }
+            Ok(run)
+        }
+        (By::Creator(_), Some(_)) | (_, None) => {
+            Err(Error::new(ErrorKind::Corrupt, "a log's head does not fit its records"))
+        }
+    }
+}
+
+/// Rules on a claim of one run: the head to store and the lease to give, or `None` when the run
+/// is not due (rules L1, L2, L5).
+#[must_use]
+pub fn claim(run: &RunId, head: &Head, claim: &Claim) -> Option<(Head, Lease)> {
+    let state = head.run.as_ref()?;
+    if head.deleted || !state.turn.is_due(claim.now) || !claim.queues.contains(&state.new.queue) {
+        return None;
+    }
+    let attempt = state.attempt.saturating_add(1);
+    let turn = Turn::Leased { ticket: claim.ticket, until: claim.until };
+    let after = Head { run: Some(Run { attempt, turn, ..state.clone() }), ..head.clone() };
+    let lease = Lease {
+        run: run.clone(),
+        ticket: claim.ticket,
+        attempt,
+        until: claim.until,
+        head: head.head,
+        closed: state.closed,
+    };
+    Some((after, lease))
+}
+
+/// Rules on a renewal: the head to store, if the lease is the current one (rule L3).
+#[must_use]
+pub fn renew(head: Option<&Head>, lease: &Lease, until: Timestamp) -> (Option<Head>, Renewed) {
+    let Some(old) = head.filter(|head| !head.deleted) else { return (None, Renewed::Lost) };
+    match &old.run {
+        Some(run) if run.ticket() == Some(lease.ticket) => {
+            let turn = Turn::Leased { ticket: lease.ticket, until };
+            let after = Head { run: Some(Run { turn, ..run.clone() }), ..old.clone() };
+            (Some(after), Renewed::Held { head: old.head })
+        }
+        _ => (None, Renewed::Lost),
+    }
+}
+
+/// Rules on a deletion: the tombstone to store before anything is removed (rules D1, D2). With
+/// `Done` and no tombstone, what an earlier try has left is to be removed.
+///
+/// # Errors
+/// `Invalid` for a stream, which goes with its run.
+pub fn delete(
+    log: &LogId,
+    head: Option<&Head>,
+    stated: Position,
+) -> Result<(Option<Head>, Deleted)> {
+    if let LogId::Stream(..) = log {
+        return Err(
+            Error::new(ErrorKind::Invalid, "a stream is deleted with its run").log(log.clone())
+        );
+    }
+    Ok(match head {
+        None => (None, Deleted::Absent),
+        Some(head) if head.deleted => (None, Deleted::Done),
+        Some(head) if head.head != stated || head.run.as_ref().is_some_and(|run| !run.closed) => {
+            (None, Deleted::Open)
+        }
+        Some(head) => (
+            Some(Head { head: head.head, base: head.head, deleted: true, run: None }),
+            Deleted::Done,
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests;

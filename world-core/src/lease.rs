@@ -1,0 +1,73 @@
+//! The right to drive a run until a time, and the ticket that proves it.
+
+use std::{fmt, num::NonZeroU32};
+
+use crate::ids::{Position, Queue, RunId, Timestamp};
+
+/// 128 random bits that prove a lease: whoever replaces them fences the one before out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket([u8; 16]);
+
+impl Ticket {
+    /// The ticket with these bytes; take them from a cryptographic source.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket(..)")
+    }
+}
+
+/// Asks for due runs of some queues.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Where to look.
+    pub queues: Vec<Queue>,
+    /// The ticket of every lease this claim gets; fresh for each claim.
+    pub ticket: Ticket,
+    /// Now, by the claimer's clock.
+    pub now: Timestamp,
+    /// When the leases run out.
+    pub until: Timestamp,
+    /// The most leases to give; there may be fewer, though more are due (rule L2).
+    pub limit: NonZeroU32,
+}
+
+/// The right to drive one run until a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The run.
+    pub run: RunId,
+    /// What proves it.
+    pub ticket: Ticket,
+    /// How often the run has been claimed without progress, this time included (rule L5).
+    pub attempt: u32,
+    /// When it runs out, unless it is renewed.
+    pub until: Timestamp,
+    /// The run's head when it was claimed.
+    pub head: Position,
+    /// Whether the run is closed, and wants a worker only to pay its debts or to be deleted.
+    pub closed: bool,
+}
+
+/// The answer to a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// The lease holds until the new time.
+    Held {
+        /// The run's head, so that an owner learns what came from outside.
+        head: Position,
+    },
+    /// Someone else holds it, or nobody; nothing changed (rule L3).
+    Lost,
+}
