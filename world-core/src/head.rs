@@ -28,6 +28,14 @@ pub struct Head {
     pub run: Option<Run>,
 }
 
+impl Head {
+    /// Whose turn it is with the run; a log that is not a run's own, and a tombstone, is nobody's.
+    #[must_use]
+    pub fn turn(&self) -> Option<Turn> {
+        self.run.as_ref().map(|run| run.turn)
+    }
+}
+
 /// What a World keeps of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {

@@ -6,6 +6,7 @@ pub mod head;
 mod ids;
 mod lease;
 mod list;
+mod memory;
 mod record;
 pub mod replay;
 pub mod seal;
@@ -18,5 +19,6 @@ pub use ids::{
 };
 pub use lease::{Claim, Lease, Renewed, Ticket};
 pub use list::{Cursor, Deleted, List, Phase, PhaseKind, RunMeta, RunPage};
+pub use memory::MemoryWorld;
 pub use record::{Append, Appended, By, Due, Kind, NewRun, Page, Record, Sealed};
 pub use world::{Limits, Wait, World, WorldExt, WorldInfo};
