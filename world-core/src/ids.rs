@@ -103,6 +103,14 @@ name!(
     "key id"
 );
 
+impl KeyId {
+    /// An id that the crate makes: neither empty nor too long.
+    pub(crate) fn made(text: String) -> Self {
+        debug_assert!(Self::new(text.as_str()).is_ok());
+        Self(text.into())
+    }
+}
+
 impl RunId {
     /// Makes a fresh id: `wrun_` and a [ULID](https://github.com/ulid/spec) of `at` and 80 random bits.
     ///

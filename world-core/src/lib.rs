@@ -1,5 +1,6 @@
 //! Durable execution on any append-only log.
 
+pub mod codec;
 mod error;
 pub mod event;
 pub mod head;
