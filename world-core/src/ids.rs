@@ -265,6 +265,11 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
+    /// The millisecond after this one.
+    pub(crate) const fn next_milli(self) -> Self {
+        Self(self.0 + 1)
+    }
+
     /// The time from `earlier` to this, zero when this is not later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

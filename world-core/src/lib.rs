@@ -1,6 +1,7 @@
 //! Durable execution on any append-only log.
 
 pub mod codec;
+mod context;
 mod error;
 pub mod event;
 pub mod head;
@@ -13,6 +14,7 @@ pub mod replay;
 pub mod seal;
 mod world;
 
+pub use context::{Attempt, Ctx, Fatal, Frozen, Retry, RetryAfter, Sleep, Step, StepError, Workflow};
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{
     EventId, KeyId, LogId, NAME_BYTES_MAX, Position, Queue, RunId, StreamName, TAGS_MAX, Tag,

@@ -170,7 +170,8 @@ pub(crate) struct Advice {
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     /// A chain may be a cycle; nobody writes one this long.
     const SOURCES_MAX: usize = 64;
-    std::iter::successors(Some(error), |error| error.source()).take(SOURCES_MAX)
+    std::iter::successors(Some(error), |error| -> Option<&'a (dyn StdError + 'static)> { (*error).source() })
+        .take(SOURCES_MAX)
 }
 
 pub(crate) fn advice_of(error: &(dyn StdError + 'static)) -> Advice {
@@ -188,7 +189,9 @@ pub(crate) fn advice_of(error: &(dyn StdError + 'static)) -> Advice {
 }
 
 /// Finds an error of this type in the chain, or in a marker in it.
-pub(crate) fn find_error<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> Option<&E> {
+pub(crate) fn find_error<'a, E: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a E> {
     chain(error).find_map(|error| {
         error.downcast_ref::<E>().or_else(|| {
             let mark = error.downcast_ref::<Mark>()?;

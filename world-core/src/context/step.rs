@@ -136,7 +136,7 @@ where
     /// Gives the result as an `Arc`, decoded once in a session however often it is replayed.
     pub fn shared(self) -> Step<'a, Arc<T>>
     where
-        T: Frozen,
+        T: Frozen + Sync,
     {
         self.with_decode(|shared, position, plain| match &shared.hydration {
             Some(hydration) => hydration.hydrate_shared(position, || codec::decode_value(plain)),
