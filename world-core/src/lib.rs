@@ -6,6 +6,7 @@ mod error;
 pub mod event;
 pub mod head;
 mod ids;
+pub mod layer;
 mod lease;
 mod list;
 mod memory;
