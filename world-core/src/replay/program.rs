@@ -120,6 +120,11 @@ impl Program {
         self.shared.core().is_cancelled()
     }
 
+    /// Why somebody has asked the run to end.
+    pub(crate) fn cancel_reason(&self) -> String {
+        self.shared.core().cancel_reason.clone()
+    }
+
     /// The operations it waits for, sorted.
     pub(crate) fn open_keys(&self) -> Vec<Key> {
         self.shared.core().open_keys()
@@ -161,9 +166,11 @@ impl Program {
         core.wanted() == 0 && !core.outbox.is_pressing()
     }
 
-    /// Whether a body runs.
-    pub(crate) fn is_running(&self) -> bool {
-        self.shared.core().running() > 0
+    /// Whether it could not be executed anew from its log at this point: a body runs, is
+    /// announced, or has left something to be written.
+    pub(crate) fn is_busy(&self) -> bool {
+        let core = self.shared.core();
+        core.running() > 0 || core.outbox.is_pressing() || core.has_announced()
     }
 
     /// Whether something waits that is worth an append.
@@ -199,9 +206,9 @@ impl Program {
                 self.check_seen(logged, *seen)?;
                 self.decide(logged, key, "timer")?;
             }
-            Event::CancelRequested { .. } => {
+            Event::CancelRequested { reason } => {
                 self.shared.advance_now(logged.at);
-                self.shared.core().cancel(logged.position);
+                self.shared.core().cancel(logged.position, reason);
             }
             Event::TimerSet { key, at } => self.confirm(logged, key, *at)?,
             Event::StepStarted { key } => {
@@ -268,10 +275,7 @@ impl Program {
         Poll::Pending
     }
 
-    fn poll_for_bodies(
-        &mut self,
-        mut runnable: Vec<(u64, Option<Waker>)>,
-    ) -> Result<(), Blocked> {
+    fn poll_for_bodies(&mut self, mut runnable: Vec<(u64, Option<Waker>)>) -> Result<(), Blocked> {
         {
             let _at = At::enter(self.shared.id(), Mode::Waking);
             for (_, waker) in &mut runnable {

@@ -185,6 +185,7 @@ pub(crate) struct Core {
     running: usize,
     pub(super) bodies_max: usize,
     cancelled: Option<Position>,
+    pub(super) cancel_reason: String,
     pub(super) finished: bool,
     pub(super) blocked: Option<Blocked>,
     pub(super) starved: Vec<Key>,
@@ -516,10 +517,11 @@ impl Core {
         }
     }
 
-    pub(super) fn cancel(&mut self, position: Position) {
+    pub(super) fn cancel(&mut self, position: Position, reason: &str) {
         if self.cancelled.is_some() {
             return;
         }
+        reason.clone_into(&mut self.cancel_reason);
         self.cancelled = Some(position);
         let ops: Vec<OpId> =
             self.slots.iter().filter(|(_, slot)| !slot.shielded).map(|(op, _)| *op).collect();
@@ -656,6 +658,17 @@ impl Core {
 
     pub(super) const fn running(&self) -> usize {
         self.running
+    }
+
+    /// Whether the body of an at-most-once step is announced by this program, and has not ended.
+    pub(super) fn has_announced(&self) -> bool {
+        self.slots.values().any(|slot| {
+            matches!(
+                &slot.work,
+                Work::Step(StepWork { announced: Announced::Here | Announced::Committed, body, .. })
+                    if *body != Body::Done
+            )
+        })
     }
 
     /// When the driver's time next matters.
