@@ -1,5 +1,7 @@
 //! The layer that breaks calls does exactly what its plan says.
 
+#![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
 mod support;
 
 use std::sync::Arc;

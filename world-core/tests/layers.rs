@@ -1,5 +1,7 @@
 //! Each layer over the World in memory.
 
+#![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
