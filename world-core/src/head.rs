@@ -19,8 +19,8 @@ use crate::{
 pub struct Head {
     /// The last position; [`Position::START`] for none.
     pub head: Position,
-    /// The position before the first record that is kept: above the start only for a token log
-    /// that goes on after it was deleted (rule D2).
+    /// The position before the first record that is kept: a tombstone's head, and with it where
+    /// a token log goes on after it was deleted (rule D2); the start of any other log.
     pub base: Position,
     /// A tombstone (rule D2).
     pub deleted: bool,
@@ -178,7 +178,7 @@ pub fn append(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<
     // A6: the same bytes again; what lies below the base was deleted, and is the same as nothing.
     if !append.records.is_empty()
         && append.head_after() <= head
-        && old.as_ref().is_some_and(|old| !old.deleted && old.base <= append.expected)
+        && old.as_ref().is_some_and(|old| old.base <= append.expected)
         && is_same(log, append, stored)?
     {
         return Ok(Ruling::Answer(Appended::Committed { head }));
@@ -215,11 +215,7 @@ pub fn append(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<
         LogId::Run(_) => Some(run_after(append, run)?),
         LogId::Stream(..) | LogId::Token(_) => None,
     };
-    let base = match &old {
-        Some(old) if old.deleted => old.head,
-        Some(old) => old.base,
-        None => Position::START,
-    };
+    let base = old.as_ref().map_or(Position::START, |old| old.base);
     Ok(Ruling::Write(Head { head: append.head_after(), base, deleted: false, run }))
 }
 

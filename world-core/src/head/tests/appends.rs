@@ -77,6 +77,19 @@ fn a4_one_ruling_carries_records_lease_due_closing_and_tags() {
 }
 
 #[test]
+fn a4_the_kind_of_the_last_record_is_known_whoever_wrote_it() {
+    let mut kept = Kept::with_run("a", 1);
+    for (expected, by) in [(1, By::Outsider), (3, owner(1)), (5, close(1))] {
+        let mut two = append(expected, &["x", "y"], by);
+        two.records[1].kind = Kind(100 + expected as u16);
+        kept.append(&run("a"), &two);
+        assert_eq!(kept.run("a").last, two.records[1].kind);
+    }
+    kept.append(&run("a"), &append(7, &[], rest(1, Due::Now)));
+    assert_eq!(kept.run("a").last, Kind(105), "a rest has none");
+}
+
+#[test]
 fn a5_an_absent_closed_or_deleted_run_takes_no_record() {
     let mut kept = Kept::with_run("closed", 1);
     kept.append(&run("closed"), &append(1, &["end"], close(1)));
