@@ -125,7 +125,7 @@ async fn l2_no_queue_of_a_claim_is_starved_by_another_claimers_rhythm() {
 async fn l2_a_run_that_is_signalled_all_the_time_keeps_its_place() {
     let world = MemoryWorld::new();
     world.append(&run("noisy"), &create(Due::Now, 10)).await.unwrap();
-    world.append(&run("other"), &create(Due::Now, 20)).await.unwrap();
+    world.append(&run("other"), &create(Due::Now, 10)).await.unwrap();
     let signal = append(1, &["signal"], 30, By::Outsider);
     assert_eq!(world.append(&run("noisy"), &signal).await.unwrap(), committed(2));
     assert_eq!(claimed(&world, 1, 0, 9).await, ["noisy", "other"]);
@@ -265,6 +265,11 @@ async fn wait_returns_at_once_when_something_has_changed_already() {
     world.claim(&claim(&["queue"], 1, 0, 10, 1)).await.unwrap();
     world.wait(&wait_for(&["queue"], &[(run("a"), 1)])).await.unwrap();
     assert!(start.elapsed() >= Duration::from_secs(3600), "a leased run is nothing to wait for");
+    let end = append(1, &["end"], 1, close(1, Some(Due::Now)));
+    world.append(&run("a"), &end).await.unwrap();
+    world.delete(&run("a"), pos(2)).await.unwrap();
+    world.wait(&wait_for(&["queue"], &[])).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(7200), "nor is a deleted one");
 }
 
 #[tokio::test(start_paused = true)]

@@ -306,6 +306,9 @@ async fn r4_a_page_looks_at_a_bounded_number_of_runs() {
         let create = create_in(if number == 4999 { "last" } else { "queue" }, Due::Never, number);
         world.append(&run(&format!("{number}")), &create).await.unwrap();
     }
+    let whole = world.list(&List::all(count(4096))).await.unwrap();
+    let rest = world.list(&List { after: whole.next, ..List::all(count(904)) }).await.unwrap();
+    assert_eq!((whole.runs.len(), rest.runs.len(), rest.next), (4096, 904, None));
     let list = List { queue: Some(queue("last")), ..List::all(count(9)) };
     let first = world.list(&list).await.unwrap();
     assert!(first.runs.is_empty() && first.next.is_some());
