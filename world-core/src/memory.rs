@@ -146,3 +146,6 @@ impl World for MemoryWorld {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
