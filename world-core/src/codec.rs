@@ -4,6 +4,9 @@
 //! not know is stepped over, so that a newer writer may add one; an event that it does not know
 //! is `Unsupported`. `docs/events.md` lists every field, and golden files hold the bytes.
 
+mod scan;
+#[cfg(test)]
+pub(crate) mod tests;
 mod value;
 mod wire;
 
@@ -47,7 +50,7 @@ pub fn decode(kind: Kind, plain: &Plain) -> Result<Event> {
     decode_slice(kind, plain.as_bytes())
 }
 
-/// About how many bytes an event takes, at least.
+/// At least as many bytes as an event takes.
 pub(crate) fn size_hint(event: &Event) -> usize {
     /// Field names and the lengths before the fields.
     const FRAME_BYTES: usize = 96;
@@ -184,7 +187,7 @@ fn write<T: Serialize>(wire: &T, buffer: &mut Buffer) -> Result<()> {
 }
 
 fn read<'a, T: Deserialize<'a>>(kind: Kind, bytes: &'a [u8]) -> Result<T> {
-    value::one_value(bytes).map_err(|why| corrupt(kind, why))?;
+    scan::one_value(bytes).map_err(|why| corrupt(kind, why))?;
     rmp_serde::from_slice(bytes).map_err(|error| corrupt(kind, &value::reason(&error)))
 }
 

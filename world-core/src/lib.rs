@@ -3,6 +3,8 @@
 pub mod codec;
 mod error;
 pub mod event;
+#[cfg(test)]
+mod golden;
 pub mod head;
 mod ids;
 mod lease;

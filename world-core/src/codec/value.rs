@@ -2,9 +2,9 @@
 
 use std::any::type_name;
 
-use rmp::decode::{LenError, MessageLen};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::scan::one_value;
 use crate::{
     error::{Error, ErrorKind, Result},
     seal::{Buffer, Plain},
@@ -63,18 +63,6 @@ pub fn decode_value<T: DeserializeOwned>(plain: &Plain) -> Result<T> {
             "keep the type as it was when the payload was written, or give new fields a default",
         )
     })
-}
-
-/// Checks that the bytes are exactly one MessagePack value, complete, and not too deep.
-///
-/// `rmp-serde` does not count the depth of enums, and leaves trailing bytes unread.
-pub(super) fn one_value(bytes: &[u8]) -> Result<(), &'static str> {
-    match MessageLen::with_limits(DEPTH_MAX, usize::MAX).incremental_len(bytes) {
-        Ok(len) if len == bytes.len() => Ok(()),
-        Ok(_) => Err("bytes after its end"),
-        Err(LenError::Truncated(_)) => Err("it is cut short"),
-        Err(LenError::ParseError) => Err("it is nested too deep"),
-    }
 }
 
 /// What a decoding error says, without what it found.

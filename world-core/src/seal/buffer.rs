@@ -31,6 +31,19 @@ impl Buffer {
         self.0.resize(bytes, 0);
     }
 
+    /// Gives memory back that its content does not need; what is there has been wiped.
+    pub(crate) fn shrink(&mut self) {
+        /// What the caller may still write, in bytes: a tag.
+        const SPARE_BYTES: usize = 16;
+        let wanted = self.0.len() + SPARE_BYTES;
+        if self.0.capacity() > 2 * wanted {
+            let mut smaller = Self::with_capacity(wanted);
+            smaller.push(&self.0);
+            // Its content is still in clear: the old buffer is wiped as it is dropped.
+            *self = smaller;
+        }
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

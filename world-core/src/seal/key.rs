@@ -197,8 +197,7 @@ impl fmt::Debug for Key {
 }
 
 fn default_id(bytes: &[u8; 32]) -> KeyId {
-    let number = u64::from_be_bytes(fingerprint(bytes));
-    KeyId::made(format!("k-{number:016x}"))
+    KeyId::made(format!("k-{:016x}", fingerprint(bytes)))
 }
 
 fn wrap(what: String, error: Error) -> Error {
@@ -227,3 +226,6 @@ fn refuse_open_to_others(file: &File, path: &Path) -> Result<()> {
 fn refuse_open_to_others(_: &File, _: &Path) -> Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,7 @@ impl LogSeal {
         Ok(self.open_buffer(record)?.into_plain())
     }
 
-    pub(super) fn seal_with(
+    pub(crate) fn seal_with(
         &self,
         nonce: &[u8; NONCE_BYTES],
         position: Position,
