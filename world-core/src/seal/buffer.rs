@@ -2,7 +2,7 @@
 
 use std::io;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Plain;
 
@@ -31,16 +31,18 @@ impl Buffer {
         self.0.resize(bytes, 0);
     }
 
-    /// Gives memory back that its content does not need; what is there has been wiped.
-    pub(crate) fn shrink(&mut self) {
-        /// What the caller may still write, in bytes: a tag.
+    /// Cuts it to this length, wipes what stood behind, and gives memory back if it is much.
+    pub(crate) fn cut(&mut self, bytes: usize) {
+        /// What may still be written behind it: a tag.
         const SPARE_BYTES: usize = 16;
-        let wanted = self.0.len() + SPARE_BYTES;
+        let wanted = bytes + SPARE_BYTES;
         if self.0.capacity() > 2 * wanted {
             let mut smaller = Self::with_capacity(wanted);
-            smaller.push(&self.0);
-            // Its content is still in clear: the old buffer is wiped as it is dropped.
+            smaller.push(&self.0[..bytes]);
             *self = smaller;
+        } else {
+            self.0[bytes..].zeroize();
+            self.0.truncate(bytes);
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::{cell::RefCell, io};
 
-use zeroize::Zeroize;
 use zstd::{
     bulk::{Compressor, Decompressor},
     zstd_safe::get_frame_content_size,
@@ -50,12 +49,11 @@ pub(super) fn compress(plain: &[u8], out: &mut Buffer) -> bool {
     });
     match packed {
         Ok(written) => {
-            out.as_mut_bytes()[start + written..].zeroize();
-            out.set_len(start + written);
-            out.shrink();
+            out.cut(start + written);
             true
         }
         Err(_) => {
+            // What stands behind is overwritten by the payload, which is longer.
             out.set_len(start);
             false
         }
