@@ -46,6 +46,12 @@ pub fn encode(event: &Event) -> Result<Plain> {
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a kind that this version does not read, [`ErrorKind::Corrupt`]
 /// for bytes that are not an event of this kind.
+///
+/// ```
+/// # use world_core::{ErrorKind, Kind, codec, seal::Plain};
+/// let error = codec::decode(Kind(999), &Plain::default()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Unsupported);
+/// ```
 pub fn decode(kind: Kind, plain: &Plain) -> Result<Event> {
     decode_slice(kind, plain.as_bytes())
 }

@@ -52,6 +52,14 @@ pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<Plain> {
 /// [`ErrorKind::Corrupt`] when the payload is not one whole MessagePack value, or nested deeper
 /// than [`DEPTH_MAX`]; [`ErrorKind::Invalid`] when it is not a `T`. The message names the type and what was
 /// expected, never what was found, as that is the payload.
+///
+/// ```
+/// # use world_core::codec::{decode_value, encode_value};
+/// let plain = encode_value("secret")?;
+/// let error = decode_value::<char>(&plain).unwrap_err();
+/// assert!(error.to_string().contains("as char: expected a character"));
+/// # Ok::<(), world_core::Error>(())
+/// ```
 pub fn decode_value<T: DeserializeOwned>(plain: &Plain) -> Result<T> {
     let refused = |kind: ErrorKind, why: &str| {
         let what = format!("a payload that does not decode as {}: {why}", type_name::<T>());

@@ -91,6 +91,12 @@ impl Key {
     ///
     /// # Errors
     /// [`ErrorKind::Key`] when the variable is not set, or is not a key.
+    ///
+    /// ```
+    /// # use world_core::{ErrorKind, seal::Key};
+    /// let error = Key::from_env("NOBODY_SETS_THIS").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Key);
+    /// ```
     pub fn from_env(variable: &str) -> Result<Self> {
         let text = match env::var(variable) {
             Ok(text) => Zeroizing::new(text),
@@ -136,6 +142,16 @@ impl Key {
     ///
     /// # Errors
     /// [`ErrorKind::Key`] when the file is there already, or cannot be written.
+    ///
+    /// ```
+    /// # use world_core::seal::Key;
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("world.key");
+    /// let made = Key::create_file(&path)?;
+    /// assert_eq!(Key::from_file(&path)?, made);
+    /// assert!(Key::create_file(&path).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let key = Self::generate();

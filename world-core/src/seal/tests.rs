@@ -125,6 +125,9 @@ fn every_truncation_and_every_extension_of_a_body_is_refused() {
             assert_eq!(error.kind(), ErrorKind::Corrupt);
             let _ = now(seal.of(run("r"), &cut));
         }
+        let unnamed = Sealed::from_stored([&body[..4], &[0; 100]].concat());
+        let error = now(seal.of(run("r"), &unnamed)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
         let longer = Sealed::from_stored([body, b"\0"].concat());
         refused(&log, &Record { body: longer, ..record.clone() });
     }
