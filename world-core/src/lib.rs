@@ -5,6 +5,8 @@ mod context;
 mod driver;
 mod error;
 pub mod event;
+#[cfg(test)]
+mod golden;
 pub mod head;
 mod ids;
 pub mod layer;
