@@ -4,6 +4,8 @@
 //! asks here, and stores what it is told, in the same transaction. The order of the questions is
 //! part of the contract (rule A6): the same bytes again, then open, then ticket, then head.
 
+use std::sync::Arc;
+
 use crate::{
     error::{Error, ErrorKind, Result},
     ids::{LogId, Position, RunId, Timestamp},
@@ -26,11 +28,20 @@ pub struct Head {
     pub run: Option<Run>,
 }
 
+impl Head {
+    /// Whose turn it is with the run; a log that is not a run's own, and a tombstone, is nobody's.
+    #[must_use]
+    pub fn turn(&self) -> Option<Turn> {
+        self.run.as_ref().map(|run| run.turn)
+    }
+}
+
 /// What a World keeps of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// As its creator gave it; `tags` as last set, `due` and `lease` as created.
-    pub new: NewRun,
+    /// As its creator gave it; `tags` as last set, `due` and `lease` as created. Shared, since it
+    /// hardly ever changes while the rest does with every append.
+    pub new: Arc<NewRun>,
     /// When it was created.
     pub created: Timestamp,
     /// The kind of its last record.
@@ -148,39 +159,49 @@ pub trait Stored {
 /// Those of `stored`.
 pub fn append(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<Ruling> {
     let old = stored.head(log)?;
+    let owner = match log {
+        LogId::Stream(run, _) => stored.head(&LogId::Run(run.clone()))?,
+        LogId::Run(_) | LogId::Token(_) => None,
+    };
     let head = old.as_ref().map_or(Position::START, |old| old.head);
 
-    // A6: the same bytes again.
+    // D2: a deleted run is spent, and its streams with it, whatever is left of them.
+    let is_spent = match log {
+        LogId::Run(_) => old.as_ref().is_some_and(|old| old.deleted),
+        LogId::Stream(..) => owner.as_ref().is_none_or(|owner| owner.deleted),
+        LogId::Token(_) => false,
+    };
+    if is_spent {
+        return Ok(Ruling::Answer(Appended::NotOpen));
+    }
+
+    // A6: the same bytes again; what lies below the base was deleted, and is the same as nothing.
     if !append.records.is_empty()
         && append.head_after() <= head
-        && old.as_ref().is_some_and(|old| !old.deleted)
+        && old.as_ref().is_some_and(|old| !old.deleted && old.base <= append.expected)
         && is_same(log, append, stored)?
     {
         return Ok(Ruling::Answer(Appended::Committed { head }));
     }
 
     // A5: open.
-    let owner = match (log, &append.by) {
-        (LogId::Token(_), _) => None,
-        (LogId::Run(_), By::Creator(_)) if old.is_none() => None,
-        (LogId::Run(_), _) => old.as_ref().filter(|old| !old.deleted).map(|old| old.run.clone()),
-        (LogId::Stream(run, _), _) => stored
-            .head(&LogId::Run(run.clone()))?
-            .filter(|owner| !owner.deleted)
-            .map(|owner| owner.run),
+    let run = match log {
+        LogId::Run(_) => old.as_ref().and_then(|old| old.run.as_ref()),
+        LogId::Stream(..) => owner.as_ref().and_then(|owner| owner.run.as_ref()),
+        LogId::Token(_) => None,
     };
-    let run = owner.flatten();
-    let needs_run =
-        !matches!((log, &append.by), (LogId::Token(_), _) | (LogId::Run(_), By::Creator(_)));
-    let is_spent = matches!(log, LogId::Run(_)) && old.as_ref().is_some_and(|old| old.deleted);
-    let is_closed = run.as_ref().is_some_and(|run| run.closed) && !append.records.is_empty();
-    if is_spent || is_closed || (needs_run && run.is_none()) {
+    let is_open = match (log, run) {
+        (LogId::Token(_), _) => true,
+        (_, Some(run)) => !run.closed || append.records.is_empty(),
+        (_, None) => matches!(append.by, By::Creator(_)),
+    };
+    if !is_open {
         return Ok(Ruling::Answer(Appended::NotOpen));
     }
 
     // L3: the ticket.
     if let By::Owner { ticket, .. } = &append.by
-        && run.as_ref().and_then(Run::ticket) != Some(*ticket)
+        && run.and_then(Run::ticket) != Some(*ticket)
     {
         return Ok(Ruling::Answer(Appended::Fenced));
     }
@@ -211,11 +232,11 @@ fn is_same(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<boo
     Ok(true)
 }
 
-fn run_after(append: &Append, run: Option<Run>) -> Result<Run> {
+fn run_after(append: &Append, run: Option<&Run>) -> Result<Run> {
     let last = append.records.last().map(|record| record.kind);
     match (&append.by, run) {
         (By::Creator(new), None) => Ok(Run {
-            new: new.clone(),
+            new: Arc::new(new.clone()),
             created: append.at,
             last: last.unwrap_or(Kind(0)),
             closed: false,
@@ -225,18 +246,20 @@ fn run_after(append: &Append, run: Option<Run>) -> Result<Run> {
                 None => Turn::rest(new.due, append.at),
             },
         }),
-        (By::Outsider, Some(mut run)) => {
-            run.last = last.unwrap_or(run.last);
-            if run.ticket().is_none() {
-                run.turn = Turn::Ready { since: append.at };
-            }
-            Ok(run)
+        (By::Outsider, Some(run)) => {
+            let turn = match run.turn {
+                // L4 leaves a lease as it is; L2 keeps a ready run's age, however often it is woken.
+                turn @ (Turn::Leased { .. } | Turn::Ready { .. }) => turn,
+                Turn::Waiting(_) | Turn::Parked => Turn::Ready { since: append.at },
+            };
+            Ok(Run { last: last.unwrap_or(run.last), turn, ..run.clone() })
         }
-        (By::Owner { close, rest, tags, .. }, Some(mut run)) => {
+        (By::Owner { close, rest, tags, .. }, Some(run)) => {
+            let mut run = run.clone();
             run.last = last.unwrap_or(run.last);
             run.closed |= close;
             if let Some(tags) = tags {
-                run.new.tags.clone_from(tags);
+                Arc::make_mut(&mut run.new).tags.clone_from(tags);
             }
             if !append.records.is_empty() || rest.is_some() {
                 run.attempt = 0;

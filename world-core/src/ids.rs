@@ -103,6 +103,14 @@ name!(
     "key id"
 );
 
+impl KeyId {
+    /// An id that the crate makes: neither empty nor too long.
+    pub(crate) fn made(text: String) -> Self {
+        debug_assert!(Self::new(text.as_str()).is_ok());
+        Self(text.into())
+    }
+}
+
 impl RunId {
     /// Makes a fresh id: `wrun_` and a [ULID](https://github.com/ulid/spec) of `at` and 80 random bits.
     ///
@@ -255,6 +263,11 @@ impl Timestamp {
     pub fn plus(self, duration: Duration) -> Self {
         let millis = duration.as_nanos().div_ceil(1_000_000);
         Self::from_millis(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+
+    /// The millisecond after this one.
+    pub(crate) const fn next_milli(self) -> Self {
+        Self(self.0 + 1)
     }
 
     /// The time from `earlier` to this, zero when this is not later.

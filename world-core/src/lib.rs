@@ -1,16 +1,21 @@
 //! Durable execution on any append-only log.
 
+pub mod codec;
+mod context;
 mod error;
 pub mod event;
 pub mod head;
 mod ids;
+pub mod layer;
 mod lease;
 mod list;
+mod memory;
 mod record;
 pub mod replay;
 pub mod seal;
 mod world;
 
+pub use context::{Attempt, Ctx, Fatal, Frozen, Retry, RetryAfter, Sleep, Step, StepError, Workflow};
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{
     EventId, KeyId, LogId, NAME_BYTES_MAX, Position, Queue, RunId, StreamName, TAGS_MAX, Tag,
@@ -18,5 +23,6 @@ pub use ids::{
 };
 pub use lease::{Claim, Lease, Renewed, Ticket};
 pub use list::{Cursor, Deleted, List, Phase, PhaseKind, RunMeta, RunPage};
+pub use memory::MemoryWorld;
 pub use record::{Append, Appended, By, Due, Kind, NewRun, Page, Record, Sealed};
 pub use world::{Limits, Wait, World, WorldExt, WorldInfo};

@@ -1,7 +1,19 @@
 //! The replay core: one result visible at a time, in log order, polled to quiescence before the
 //! next. No I/O, no clock, no runtime.
 
+mod divergence;
+mod hydration;
+mod intents;
 mod key;
+mod program;
+mod slots;
+mod wakers;
 
+pub use divergence::{Blocked, Divergence, Mismatch, Violation};
+pub use hydration::{Hydration, HydrationCounts, STRING_BYTES_MAX};
+pub(crate) use intents::Deposit;
 pub use key::Key;
 pub(crate) use key::Namer;
+pub(crate) use program::{Jitter, Output, Program, WorkflowFuture, guarded, panic_message};
+pub(crate) use slots::{Announced, OpId, Parcel, Run, Shared, StepWork, Turn, Work};
+pub(crate) use wakers::{At, BodySignal, Mode};

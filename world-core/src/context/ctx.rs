@@ -1,0 +1,222 @@
+//! The context: how a workflow asks for durable operations.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::Sha256;
+
+use super::{Attempt, BoxError, Sleep, Step};
+use crate::{
+    ids::{RunId, Timestamp},
+    replay::{Key, Namer, Shared},
+};
+
+/// What a workflow gets: the only way to durable operations, times and random numbers.
+///
+/// It is not `Clone`, and its operations take `&mut self`: each piece of concurrent code takes a
+/// [`branch`](Ctx::branch) of its own, so that no key depends on the order in which futures are
+/// polled. One context in two branches does not compile:
+///
+/// ```compile_fail,E0499
+/// # use world_core::{Ctx, StepError};
+/// async fn both(mut ctx: Ctx) -> Result<u64, StepError> {
+///     let left = async { ctx.step("left", async || Ok::<_, StepError>(1)).await };
+///     let right = async { ctx.step("right", async || Ok::<_, StepError>(2)).await };
+///     Ok(left.await? + right.await?)
+/// }
+/// ```
+///
+/// Nor does a step inside a step:
+///
+/// ```compile_fail,E0525
+/// # use world_core::{Ctx, StepError};
+/// async fn nested(mut ctx: Ctx) -> Result<u64, StepError> {
+///     let mut inner = ctx.branch("inner");
+///     ctx.step("outer", async || inner.step("inner", async || Ok::<_, StepError>(1)).await).await
+/// }
+/// ```
+pub struct Ctx {
+    shared: Arc<Shared>,
+    namer: Namer,
+    shielded: bool,
+    draws: u64,
+}
+
+impl Ctx {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, namer: Namer::default(), shielded: false, draws: 0 }
+    }
+
+    /// A step: `body` does the work, and its result is recorded once.
+    ///
+    /// The body borrows from the workflow and cannot write its locals. It runs at least once: after
+    /// a crash before the result is recorded it runs again. Awaiting the step gives the recorded
+    /// result. Nothing happens before the step is awaited; dropping it cancels the body.
+    ///
+    /// ```
+    /// # use world_core::{Ctx, Retry};
+    /// # use std::time::Duration;
+    /// # struct Bank;
+    /// # impl Bank { async fn charge(&self, cents: u64) -> Result<u64, std::io::Error> { Ok(cents) } }
+    /// async fn order(mut ctx: Ctx, cents: u64) -> anyhow::Result<u64> {
+    ///     let bank = Bank;
+    ///     let receipt = ctx
+    ///         .step("charge", async || bank.charge(cents).await)
+    ///         .retry(Retry::exponential(5))
+    ///         .timeout(Duration::from_secs(10))
+    ///         .await?;
+    ///     Ok(receipt)
+    /// }
+    /// ```
+    ///
+    /// A body that writes a local of the workflow does not compile, for replay would not write it:
+    ///
+    /// ```compile_fail,E0525
+    /// # use world_core::{Ctx, StepError};
+    /// async fn count(mut ctx: Ctx) -> Result<u64, StepError> {
+    ///     let mut n = 0;
+    ///     ctx.step("count", async || { n += 1; Ok::<_, StepError>(n) }).await
+    /// }
+    /// ```
+    ///
+    /// Nor does one that cannot run again because it consumes what it captured:
+    ///
+    /// ```compile_fail,E0525
+    /// # use world_core::{Ctx, StepError};
+    /// async fn send(mut ctx: Ctx, letter: String) -> Result<String, StepError> {
+    ///     ctx.step("send", || { let l = letter; async move { Ok::<_, StepError>(l) } }).await
+    /// }
+    /// ```
+    ///
+    /// Nor one that cannot move between threads:
+    ///
+    /// ```compile_fail
+    /// # use world_core::{Ctx, StepError};
+    /// # async fn work() {}
+    /// async fn count(mut ctx: Ctx) -> Result<u64, StepError> {
+    ///     ctx.step("count", async || {
+    ///         let n = std::rc::Rc::new(1);
+    ///         work().await;
+    ///         Ok::<_, StepError>(*n)
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    pub fn step<'a, F, Fut, T, E>(&mut self, name: &str, body: F) -> Step<'a, T>
+    where
+        F: Fn() -> Fut + Send + 'a,
+        Fut: Future<Output = Result<T, E>> + Send + 'a,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Into<BoxError>,
+    {
+        Step::new(&self.shared, self.namer.operation(name), self.shielded, move |_| body())
+    }
+
+    /// A step whose body is told which attempt it is.
+    pub fn step_with<'a, F, Fut, T, E>(&mut self, name: &str, body: F) -> Step<'a, T>
+    where
+        F: Fn(Attempt) -> Fut + Send + 'a,
+        Fut: Future<Output = Result<T, E>> + Send + 'a,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Into<BoxError>,
+    {
+        Step::new(&self.shared, self.namer.operation(name), self.shielded, body)
+    }
+
+    /// A durable sleep: it outlives the worker, and takes no worker's time.
+    ///
+    /// It is recorded with the time it ends, so a later change of `duration` in the code does not
+    /// move a sleep that has begun and been recorded.
+    pub fn sleep(&mut self, duration: Duration) -> Sleep {
+        self.sleep_until(self.now().plus(duration))
+    }
+
+    /// A durable sleep until a time; one that is past ends at once.
+    pub fn sleep_until(&mut self, until: Timestamp) -> Sleep {
+        Sleep::new(&self.shared, self.namer.operation("sleep"), until, self.shielded)
+    }
+
+    /// A context for another piece of concurrent code, with keys of its own below `name`.
+    #[must_use]
+    pub fn branch(&mut self, name: &str) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            namer: self.namer.branch(name),
+            shielded: self.shielded,
+            draws: 0,
+        }
+    }
+
+    /// A branch that a cancellation of the run does not reach: for what must be undone.
+    #[must_use]
+    pub fn shield(&mut self) -> Self {
+        Self { shielded: true, ..self.branch("shield") }
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn run_id(&self) -> &RunId {
+        &self.shared.identity.run
+    }
+
+    /// The time, as far as the workflow has been told: the latest time of any result it was given.
+    /// The same in every replay; it writes nothing.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    /// 64 random bits, the same in every replay; it writes nothing.
+    pub fn random(&mut self) -> u64 {
+        first_u64(&self.draw())
+    }
+
+    /// A random UUID (version 4), the same in every replay; it writes nothing.
+    pub fn uuid(&mut self) -> uuid::Uuid {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&self.draw()[..16]);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    fn draw(&mut self) -> [u8; 32] {
+        self.draws += 1;
+        let draw = self.draws.to_be_bytes();
+        derive(&self.shared, "random", &[self.namer.path().as_bytes(), &draw])
+    }
+}
+
+impl fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ctx")
+            .field("run", self.run_id())
+            .field("branch", &self.namer.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Random bytes of a run, for a purpose: HMAC-SHA-256 (RFC 2104) of the parts, each with its
+/// length before it, under the run's sealed seed.
+pub(super) fn derive(shared: &Shared, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = match Hmac::<Sha256>::new_from_slice(&shared.identity.seed.0) {
+        Ok(mac) => mac,
+        Err(_) => return [0; 32], // HMAC takes a key of any length
+    };
+    let run = shared.identity.run.as_str().as_bytes();
+    for part in [purpose.as_bytes(), run].into_iter().chain(parts.iter().copied()) {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+pub(super) const fn first_u64(bytes: &[u8; 32]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *bytes;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// What identifies one step of one run to the outside, for ever.
+pub(super) fn idempotency_key(shared: &Shared, key: &Key) -> String {
+    let bytes = derive(shared, "idempotency", &[key.as_str().as_bytes()]);
+    bytes[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,417 @@
+//! A step: its attempts, and what becomes of them.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    BoxError, Fatal, Frozen, Retry, StepError,
+    ctx::{derive, first_u64, idempotency_key},
+    error::{Advice, advice_of, failure_of, find_error},
+};
+use crate::{
+    codec,
+    error::Error,
+    event::{Event, Failure, FailureKind, Logged},
+    ids::{Position, Timestamp},
+    replay::{
+        Announced, At, Blocked, BodySignal, Deposit, Divergence, Key, Mismatch, Mode, OpId, Parcel,
+        Run, Shared, StepWork, Turn, Work, guarded,
+    },
+    seal::Plain,
+};
+
+type Body<'a> = Pin<Box<dyn Future<Output = Result<Plain, BoxError>> + Send + 'a>>;
+type Decode<T> = fn(&Shared, Position, &Plain) -> Result<T, Error>;
+type Filter<'a> = Box<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + 'a>;
+
+/// A step that waits to be awaited; made by [`Ctx::step`](crate::Ctx::step).
+///
+/// It is `Unpin`, `Send` and has a name of its own, so it may stand in a `Vec`, in
+/// `FuturesUnordered`, or behind `&mut` in a `select!`.
+#[must_use = "a step does nothing unless it is awaited"]
+pub struct Step<'a, T> {
+    shared: Arc<Shared>,
+    op: OpId,
+    key: Key,
+    make: Box<dyn Fn(Attempt) -> Body<'a> + Send + 'a>,
+    body: Option<Body<'a>>,
+    signal: Option<BodySignal>,
+    attempt: u32,
+    /// When the attempt under way is out of time.
+    alarm: Option<Timestamp>,
+    retry: Option<Retry>,
+    retry_if: Option<Filter<'a>>,
+    timeout: Option<Duration>,
+    deadline: Option<Timestamp>,
+    at_most_once: bool,
+    decode: Decode<T>,
+    done: bool,
+}
+
+impl<T> Unpin for Step<'_, T> {}
+
+/// Which attempt a body is.
+pub struct Attempt {
+    shared: Arc<Shared>,
+    key: Key,
+    number: u32,
+}
+
+impl Attempt {
+    /// The number of the attempt, from 1; attempts that died with their worker count.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The step's key.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// 32 hexadecimal digits that are the same for every attempt of this step of this run, and
+    /// of no other: hand them to a service that takes an idempotency key.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        idempotency_key(&self.shared, &self.key)
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attempt({} of {})", self.number, self.key)
+    }
+}
+
+impl<'a, T> Step<'a, T>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+{
+    pub(super) fn new<F, Fut, E>(shared: &Arc<Shared>, key: Key, shielded: bool, body: F) -> Self
+    where
+        F: Fn(Attempt) -> Fut + Send + 'a,
+        Fut: Future<Output = Result<T, E>> + Send + 'a,
+        E: Into<BoxError>,
+    {
+        let op = shared.ask(key.clone(), Work::Step(StepWork::default()), shielded);
+        let make = Box::new(move |attempt| -> Body<'a> {
+            let body = body(attempt);
+            Box::pin(async move {
+                let value = body.await.map_err(Into::into)?;
+                codec::encode_value(&value).map_err(|error| Fatal::new(error).into())
+            })
+        });
+        Self {
+            shared: Arc::clone(shared),
+            op,
+            key,
+            make,
+            body: None,
+            signal: None,
+            attempt: 0,
+            alarm: None,
+            retry: None,
+            retry_if: None,
+            timeout: None,
+            deadline: None,
+            at_most_once: false,
+            decode: |shared, position, plain| match &shared.hydration {
+                Some(hydration) => hydration.hydrate(position, || codec::decode_value(plain)),
+                None => codec::decode_value(plain),
+            },
+            done: false,
+        }
+    }
+
+    /// Gives the result as an `Arc`, decoded once in a session however often it is replayed.
+    pub fn shared(self) -> Step<'a, Arc<T>>
+    where
+        T: Frozen + Sync,
+    {
+        self.with_decode(|shared, position, plain| match &shared.hydration {
+            Some(hydration) => hydration.hydrate_shared(position, || codec::decode_value(plain)),
+            None => codec::decode_value(plain).map(Arc::new),
+        })
+    }
+
+    fn with_decode<U>(mut self, decode: Decode<U>) -> Step<'a, U> {
+        let (at, done) = ((self.op, self.key.clone()), std::mem::replace(&mut self.done, true));
+        Step {
+            shared: Arc::clone(&self.shared),
+            op: at.0,
+            key: at.1,
+            make: std::mem::replace(&mut self.make, Box::new(|_| Box::pin(std::future::pending()))),
+            body: self.body.take(),
+            signal: self.signal.take(),
+            attempt: self.attempt,
+            alarm: self.alarm,
+            retry: self.retry,
+            retry_if: self.retry_if.take(),
+            timeout: self.timeout,
+            deadline: self.deadline,
+            at_most_once: self.at_most_once,
+            decode,
+            done,
+        }
+    }
+}
+
+impl<'a, T> Step<'a, T> {
+    /// Tries again after an error, a timeout, a panic or the death of the worker.
+    ///
+    /// Without it the first error is the step's; a body whose worker died runs again all the same.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Tries again only after errors of this type, found anywhere in the chain of sources, of
+    /// which `worth_it` says so.
+    pub fn retry_if<E: StdError + 'static>(
+        mut self,
+        worth_it: impl Fn(&E) -> bool + Send + 'a,
+    ) -> Self {
+        self.retry_if = Some(Box::new(move |error| find_error::<E>(error).is_some_and(&worth_it)));
+        self
+    }
+
+    /// Gives each attempt this long; one that takes longer has failed, and may be retried.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Gives the whole step this long from when the workflow asked for it, across crashes.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(self.shared.now().plus(deadline));
+        self
+    }
+
+    /// Runs the body at most once: it is announced in the log first, and after a crash the step
+    /// ends as [`StepError::Interrupted`] instead of running again. It is not retried.
+    pub const fn at_most_once(mut self) -> Self {
+        self.at_most_once = true;
+        self
+    }
+
+    /// Polls the body, beginning an attempt if none is under way.
+    fn run(&mut self, run: Run) {
+        if run.timed_out && self.body.is_some() {
+            self.drop_body();
+            let failure = self.timed_out(run.now);
+            return self.attempt_failed(run.now, failure, Advice::default(), true);
+        }
+        if self.body.is_none() && !self.begin(run) {
+            return;
+        }
+        let Some(body) = &mut self.body else { return };
+        let signal = self.signal.get_or_insert_with(|| BodySignal::new(&self.shared, self.op));
+        let polled = {
+            let _at = At::enter(self.shared.id(), Mode::Body);
+            guarded(|| body.as_mut().poll(&mut Context::from_waker(signal.arm())))
+        };
+        if let Ok(Poll::Pending) = polled {
+            return self.shared.body_pending(self.op, self.alarm);
+        }
+        self.drop_body();
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(Ok(result))) => {
+                let (key, attempts) = (self.key.clone(), self.attempt);
+                self.shared.deposit(self.op, Deposit::Completed { key, result, attempts });
+            }
+            Ok(Poll::Ready(Err(error))) => {
+                let advice = advice_of(&*error);
+                let kind = if advice.fatal { FailureKind::Fatal } else { FailureKind::Error };
+                let worth_it = match &self.retry_if {
+                    Some(filter) => match guarded(|| filter(&*error)) {
+                        Ok(worth_it) => worth_it,
+                        Err(blocked) => return self.shared.block(blocked),
+                    },
+                    None => true,
+                };
+                self.attempt_failed(run.now, failure_of(kind, &*error), advice, worth_it);
+            }
+            Err(panic) => {
+                let failure = panicked(&panic);
+                self.attempt_failed(run.now, failure, Advice::default(), true);
+            }
+        }
+    }
+
+    /// Begins an attempt; false if there is none to begin now.
+    fn begin(&mut self, run: Run) -> bool {
+        self.attempt = run.attempt;
+        if self.at_most_once && run.announced != Announced::Committed {
+            if run.announced == Announced::Before {
+                self.fail(interrupted("the worker died after the body was announced"));
+            } else {
+                self.shared.announce(self.op, self.key.clone());
+            }
+            return false;
+        }
+        if self.retry.is_some_and(|retry| run.attempt > retry.attempts_max()) {
+            self.attempt = run.attempt - 1;
+            self.fail(interrupted("the worker died during the last attempt"));
+            return false;
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= run.now) {
+            let failure = self.timed_out(run.now);
+            self.fail(failure);
+            return false;
+        }
+        let timeout = self.timeout.map(|timeout| run.now.plus(timeout));
+        self.alarm = [timeout, self.deadline].into_iter().flatten().min();
+        let attempt = Attempt {
+            shared: Arc::clone(&self.shared),
+            key: self.key.clone(),
+            number: self.attempt,
+        };
+        let made = {
+            let _at = At::enter(self.shared.id(), Mode::Body);
+            guarded(|| (self.make)(attempt))
+        };
+        match made {
+            Ok(body) => self.body = Some(body),
+            Err(panic) => {
+                let failure = panicked(&panic);
+                self.attempt_failed(run.now, failure, Advice::default(), true);
+            }
+        }
+        self.body.is_some()
+    }
+
+    /// Notes a failed attempt, or ends the step if there is to be no other.
+    fn attempt_failed(&self, now: Timestamp, failure: Failure, advice: Advice, worth_it: bool) {
+        let retry = self
+            .retry
+            .filter(|retry| self.attempt < retry.attempts_max())
+            .filter(|_| worth_it && !advice.fatal && !self.at_most_once);
+        let Some(retry) = retry else { return self.fail(failure) };
+        let parts: [&[u8]; 2] = [self.key.as_str().as_bytes(), &self.attempt.to_be_bytes()];
+        let random = first_u64(&derive(&self.shared, "retry", &parts));
+        let delay = advice.retry_after.unwrap_or_else(|| retry.delay(self.attempt, random));
+        let retry_at = now.plus(delay);
+        if self.deadline.is_some_and(|deadline| deadline <= retry_at) {
+            return self.fail(failure);
+        }
+        let (key, attempt) = (self.key.clone(), self.attempt);
+        let note = Event::StepRetrying { key, failure, attempt, retry_at };
+        self.shared.retry(self.op, note, attempt, retry_at);
+    }
+
+    fn fail(&self, failure: Failure) {
+        let (key, attempts) = (self.key.clone(), self.attempt);
+        self.shared.deposit(self.op, Deposit::Failed { key, failure, attempts });
+    }
+
+    fn timed_out(&self, now: Timestamp) -> Failure {
+        let message = if self.deadline.is_some_and(|deadline| deadline <= now) {
+            "the step's deadline has passed".to_owned()
+        } else {
+            format!("no answer within {:?}", self.timeout.unwrap_or_default())
+        };
+        Failure { kind: FailureKind::TimedOut, message, causes: Vec::new() }
+    }
+
+    /// Drops the body as the body's own doing: its destructors may wake what it shares.
+    fn drop_body(&mut self) {
+        if let Some(body) = self.body.take() {
+            let _at = At::enter(self.shared.id(), Mode::Body);
+            // A panic of a destructor comes after the outcome is known, and changes nothing.
+            let _ = guarded(|| drop(body));
+        }
+    }
+
+    fn result(&self, logged: &Logged) -> Option<Result<T, StepError>> {
+        match &logged.event {
+            Event::StepCompleted { result, .. } => {
+                match (self.decode)(&self.shared, logged.position, result) {
+                    Ok(value) => Some(Ok(value)),
+                    Err(_) => {
+                        self.shared.block(Divergence {
+                            position: logged.position,
+                            kind: logged.event.kind(),
+                            key: Some(self.key.clone()),
+                            why: Mismatch::Undecodable { wanted: std::any::type_name::<T>() },
+                            open: Vec::new(),
+                        });
+                        None
+                    }
+                }
+            }
+            Event::StepFailed { failure, .. } if failure.kind == FailureKind::Interrupted => {
+                Some(Err(StepError::Interrupted { key: self.key.clone() }))
+            }
+            Event::StepFailed { failure, attempts, .. } => Some(Err(StepError::Failed {
+                key: self.key.clone(),
+                attempts: *attempts,
+                failure: failure.clone(),
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl<T> Future for Step<'_, T> {
+    type Output = Result<T, StepError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let step = &mut *self;
+        match step.shared.poll(step.op, &step.key, cx) {
+            Turn::Pending => Poll::Pending,
+            Turn::Run(run) => {
+                step.run(run);
+                Poll::Pending
+            }
+            Turn::Take(parcel) => {
+                step.done = true;
+                step.drop_body();
+                match parcel {
+                    Parcel::Cancelled => Poll::Ready(Err(StepError::Cancelled)),
+                    Parcel::Logged(logged) => match step.result(&logged) {
+                        Some(result) => Poll::Ready(result),
+                        None => Poll::Pending,
+                    },
+                }
+            }
+        }
+    }
+}
+
+impl<T> Drop for Step<'_, T> {
+    fn drop(&mut self) {
+        self.drop_body();
+        if !self.done {
+            self.shared.dropped(self.op);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Step<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Step").field(&self.key).finish()
+    }
+}
+
+fn interrupted(message: &str) -> Failure {
+    Failure { kind: FailureKind::Interrupted, message: message.to_owned(), causes: Vec::new() }
+}
+
+fn panicked(panic: &Blocked) -> Failure {
+    let message = match panic {
+        Blocked::Panicked { message } => format!("the body panicked: {message}"),
+        other => other.to_string(),
+    };
+    Failure { kind: FailureKind::Panicked, message, causes: Vec::new() }
+}

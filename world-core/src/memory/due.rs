@@ -1,0 +1,112 @@
+//! The runs of a queue that want a worker, in the order in which they get one (rule L2).
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{
+    head::Turn,
+    ids::{Queue, RunId, Timestamp},
+};
+
+/// A run's place among those that want a worker: a time, and a number that is unique and rises,
+/// so that runs of the same time go in the order in which they came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Age(Timestamp, u64);
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    class: Class,
+    age: Age,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// Due now.
+    Ready,
+    /// Due at a time: when a wait ends or a lease runs out.
+    Timed,
+}
+
+/// One queue.
+#[derive(Debug, Default)]
+struct Line {
+    ready: BTreeMap<Age, RunId>,
+    timed: BTreeMap<Age, RunId>,
+    /// A ready run of any queue went before a timed one of this queue, so that one is next.
+    owed: bool,
+}
+
+/// All queues.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    lines: HashMap<Queue, Line>,
+    placed: u64,
+}
+
+impl Due {
+    /// Whether a run of this queue is ready.
+    pub(super) fn has_ready(&self, queue: &Queue) -> bool {
+        self.lines.get(queue).is_some_and(|line| !line.ready.is_empty())
+    }
+
+    /// Puts a run where its turn belongs; `None` for a parked one, which wants nobody.
+    pub(super) fn place(&mut self, queue: &Queue, run: &RunId, turn: Turn) -> Option<Place> {
+        let (class, time) = match turn {
+            Turn::Ready { since } => (Class::Ready, since),
+            Turn::Waiting(time) | Turn::Leased { until: time, .. } => (Class::Timed, time),
+            Turn::Parked => return None,
+        };
+        self.placed += 1;
+        let age = Age(time, self.placed);
+        let line = self.lines.entry(queue.clone()).or_default();
+        line.class(class).insert(age, run.clone());
+        Some(Place { class, age })
+    }
+
+    /// Takes a run out of its place.
+    pub(super) fn remove(&mut self, queue: &Queue, place: Place) -> Option<RunId> {
+        let line = self.lines.get_mut(queue)?;
+        let run = line.class(place.class).remove(&place.age);
+        if line.ready.is_empty() && line.timed.is_empty() {
+            self.lines.remove(queue);
+        }
+        run
+    }
+
+    /// Takes out the run that is next in these queues: the oldest ready one, or the oldest whose
+    /// time has come. When there are both, a timed one that was passed over goes first, so that
+    /// neither starves the other.
+    pub(super) fn next(&mut self, queues: &[Queue], now: Timestamp) -> Option<RunId> {
+        let lines = || queues.iter().filter_map(|queue| Some((queue, self.lines.get(queue)?)));
+        let ready = lines()
+            .filter_map(|(queue, line)| Some((*line.ready.first_key_value()?.0, queue)))
+            .min_by_key(|(age, _)| *age);
+        let timed = lines()
+            .filter_map(|(queue, line)| Some((*line.timed.first_key_value()?.0, queue)))
+            .filter(|(age, _)| age.0 <= now)
+            .min_by_key(|(age, _)| *age);
+        let takes_timed = match (ready, timed) {
+            (None, None) => return None,
+            (Some(_), None) => false,
+            (None, Some(_)) => true,
+            (Some(_), Some((_, queue))) => {
+                let line = self.lines.get_mut(queue)?;
+                line.owed = !line.owed;
+                !line.owed
+            }
+        };
+        let (class, found) =
+            if takes_timed { (Class::Timed, timed) } else { (Class::Ready, ready) };
+        let (age, queue) = found?;
+        self.remove(queue, Place { class, age })
+    }
+}
+
+impl Line {
+    fn class(&mut self, class: Class) -> &mut BTreeMap<Age, RunId> {
+        match class {
+            Class::Ready => &mut self.ready,
+            Class::Timed => &mut self.timed,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a program has for its log: intents it asked for, notes, and finished bodies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Key;
+use crate::{
+    event::{Event, Failure, Seen},
+    ids::Position,
+    seal::Plain,
+};
+
+/// The outcome of an operation, on its way into the log.
+#[derive(Debug)]
+pub(crate) enum Deposit {
+    Completed { key: Key, result: Plain, attempts: u32 },
+    Failed { key: Key, failure: Failure, attempts: u32 },
+    Fired { key: Key },
+}
+
+impl Deposit {
+    fn into_event(self, seen: Seen) -> Event {
+        match self {
+            Self::Completed { key, result, attempts } => {
+                Event::StepCompleted { key, result, attempts, seen }
+            }
+            Self::Failed { key, failure, attempts } => {
+                Event::StepFailed { key, failure, attempts, seen }
+            }
+            Self::Fired { key } => Event::TimerFired { key, seen },
+        }
+    }
+}
+
+/// What waits to be written. Intents and abandonments are a function of the log so far: they
+/// leave when the log is seen to hold them, live and in replay alike. Notes and deposits leave
+/// when the driver takes them; it keeps them until they are committed.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    intents: BTreeMap<Key, (Position, Event)>,
+    abandoned: BTreeSet<Key>,
+    pub(super) notes: Vec<Event>,
+    pub(super) deposits: Vec<Deposit>,
+    /// A note is worth an append of its own.
+    pub(super) urgent: bool,
+}
+
+impl Outbox {
+    /// The program asked for something after it was given `position`.
+    pub(super) fn ask(&mut self, key: Key, position: Position, intent: Event) {
+        self.intents.insert(key, (position, intent));
+    }
+
+    pub(super) fn abandon(&mut self, key: Key) {
+        self.abandoned.insert(key);
+    }
+
+    /// The log holds this intent; false if the program did not ask for it.
+    pub(super) fn confirm(&mut self, key: &Key) -> bool {
+        self.intents.remove(key).is_some()
+    }
+
+    pub(super) fn confirm_abandoned(&mut self, key: &Key) {
+        self.abandoned.remove(key);
+    }
+
+    /// An intent that should stand before a decision written after `position`.
+    pub(super) fn missing(&self, position: Position) -> Option<&Key> {
+        self.intents.iter().find(|(_, (asked, _))| *asked <= position).map(|(key, _)| key)
+    }
+
+    pub(super) fn intent_keys(&self) -> impl Iterator<Item = &Key> {
+        self.intents.keys()
+    }
+
+    /// Whether something waits that is worth an append.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.urgent || !self.deposits.is_empty()
+    }
+
+    /// All that waits, in the order in which it is to be written: the intents of a delivery stand
+    /// before the next decision.
+    pub(super) fn take(&mut self, seen: Seen) -> Vec<Event> {
+        self.urgent = false;
+        let mut intents: Vec<_> = self.intents.values().collect();
+        intents.sort_by_key(|(position, _)| *position);
+        let mut events: Vec<Event> = intents.into_iter().map(|(_, event)| event.clone()).collect();
+        events.extend(self.abandoned.iter().map(|key| Event::StepAbandoned { key: key.clone() }));
+        events.append(&mut self.notes);
+        events.extend(self.deposits.drain(..).map(|deposit| deposit.into_event(seen)));
+        events
+    }
+}
