@@ -130,7 +130,9 @@ impl<O> RunHandle<O> {
     where
         O: DeserializeOwned,
     {
-        let end = self.wait_for_end().await?;
+        let end = self.wait_for_end().await;
+        self.engine.hub.unwatch(&self.run);
+        let end = end?;
         match &end.event {
             Event::RunCompleted { output } => codec::decode_value(output).map_err(|error| {
                 let wanted = std::any::type_name::<O>();
