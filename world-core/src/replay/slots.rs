@@ -299,11 +299,17 @@ impl Shared {
 
     /// Says that a body was polled and has not ended.
     pub(crate) fn body_pending(&self, op: OpId, alarm: Option<Timestamp>) {
+        self.core().set_alarm(op, alarm);
+    }
+
+    /// Finds out whether this step's body, just polled or dropped, has woken the workflow.
+    pub(crate) fn blame_wake(&self, key: &Key) {
+        if !self.woken_by_body.load(SeqCst) || !self.woken_by_body.swap(false, SeqCst) {
+            return;
+        }
         let mut core = self.core();
-        core.set_alarm(op, alarm);
-        if self.woken_by_body.swap(false, SeqCst) {
-            let key = core.slots.get(&op).map(|slot| slot.key.clone());
-            core.block(Violation::WokenByBody { key });
+        if !core.finished {
+            core.block(Violation::WokenByBody { key: key.clone() });
         }
     }
 
@@ -312,10 +318,6 @@ impl Shared {
         let mut core = self.core();
         core.set_body(op, Body::Done);
         core.set_alarm(op, None);
-        if self.woken_by_body.swap(false, SeqCst) {
-            let key = core.slots.get(&op).map(|slot| slot.key.clone());
-            core.block(Violation::WokenByBody { key });
-        }
         core.outbox.deposits.push(deposit);
     }
 
