@@ -1,4 +1,5 @@
 //! Files that cannot be a World, each with its own kind of error.
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod support;
 
