@@ -73,6 +73,9 @@ pub(crate) struct Store {
     file: Option<File>,
     blank: Arc<NewRun>,
     topics: Vec<Topic>,
+    /// How many transactions were committed.
+    #[cfg(test)]
+    pub(crate) commits: usize,
 }
 
 impl Store {
@@ -90,7 +93,14 @@ impl Store {
             key: KeyId::new("-")?,
             lease: None,
         });
-        Ok(Self { conn: Some(conn), file, blank, topics: Vec::new() })
+        Ok(Self {
+            conn: Some(conn),
+            file,
+            blank,
+            topics: Vec::new(),
+            #[cfg(test)]
+            commits: 0,
+        })
     }
 
     /// The connection, to read with in memory and to test with.
@@ -155,6 +165,10 @@ impl Store {
         let Err(error) = conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]))
         else {
             waiters.tell(&mut self.topics);
+            #[cfg(test)]
+            {
+                self.commits += 1;
+            }
             return Ok(());
         };
         let fault = Fault::of(Stage::Commit, error);

@@ -96,12 +96,16 @@ impl Writer {
     ///
     /// `run` is whose write it is; without, it is taken to have no company.
     pub(crate) async fn submit<W: Write>(&self, run: Option<&RunId>, write: W) -> Result<W::Reply> {
-        let (company, answer) = match self.shared.enter(run, write) {
+        let (company, mut answer) = match self.shared.enter(run, write) {
             Entered::Done(outcome) => return outcome,
             Entered::Queued { company, answer } => (company, answer),
         };
         if company {
             tokio::task::yield_now().await;
+            // Whoever was answered meanwhile leaves the next group to those who wait for it.
+            if let Ok(outcome) = answer.try_recv() {
+                return outcome;
+            }
             self.shared.lead();
         }
         answer.await.unwrap_or_else(|_| {
