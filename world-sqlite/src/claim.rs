@@ -1,0 +1,206 @@
+//! Taking and renewing leases.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rusqlite::{Connection, params};
+use world_core::{
+    Claim, Lease, LogId, NewRun, Renewed, Result, RunId, Timestamp,
+    head::{self, Head},
+};
+
+use crate::{
+    error::Explain,
+    row::{self, READY, TIMED},
+    store::{Tx, Write},
+};
+
+/// The most leases one claim gives.
+const LEASES_MAX: usize = 256;
+
+/// Which of the two kinds of due run, the ready and the timed, a claim of some queues takes first
+/// (rule L2): the other one than last time. Sets of queues share 64 answers.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(AtomicU64);
+
+impl Turns {
+    fn bit(claim: &Claim) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        claim.queues.hash(&mut hasher);
+        1 << (hasher.finish() % 64)
+    }
+
+    pub(crate) fn timed_first(&self, claim: &Claim) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::bit(claim) != 0
+    }
+
+    /// After a claim has given leases, the other kind is first.
+    pub(crate) fn next(&self, claim: &Claim) {
+        self.0.fetch_xor(Self::bit(claim), Ordering::Relaxed);
+    }
+}
+
+/// Whether any run of these queues is due: the question that takes no write lock.
+pub(crate) fn any_due(conn: &Connection, claim: &Claim, blank: &NewRun) -> Result<bool> {
+    Ok(!due_runs(conn, claim, 1, false, blank)?.is_empty())
+}
+
+/// Whether any run of these queues is ready, whatever the time.
+pub(crate) fn any_ready(conn: &Connection, queues: &[world_core::Queue]) -> Result<bool> {
+    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM logs WHERE queue = ?1 AND due = 1)";
+    let mut statement = conn.prepare_cached(SQL).explain()?;
+    for queue in queues {
+        if statement.query_row([queue.as_str()], |row| row.get(0)).explain()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A claim, and which kind of due run it takes first.
+#[derive(Debug)]
+pub(crate) struct ClaimDue {
+    pub(crate) claim: Claim,
+    pub(crate) timed_first: bool,
+}
+
+impl Write for ClaimDue {
+    type Reply = Vec<Lease>;
+    type Owned = Self;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Lease>> {
+        let limit = usize::try_from(self.claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
+        let mut leases = Vec::new();
+        for due in due_runs(tx.conn, &self.claim, limit, self.timed_first, tx.blank)? {
+            if let Some((after, lease)) = head::claim(&due.run, &due.head, &self.claim) {
+                store_turn(tx, &LogId::Run(due.run), due.number, &after)?;
+                leases.push(lease);
+            }
+        }
+        Ok(leases)
+    }
+
+    fn into_owned(self) -> Self {
+        self
+    }
+}
+
+struct DueRun {
+    at: i64,
+    number: i64,
+    run: RunId,
+    head: Head,
+}
+
+/// The runs to give: oldest first of each kind, the kinds in turn.
+fn due_runs(
+    conn: &Connection,
+    claim: &Claim,
+    limit: usize,
+    timed_first: bool,
+    blank: &NewRun,
+) -> Result<Vec<DueRun>> {
+    let mut ready = oldest(conn, claim, READY, i64::MAX, limit, blank)?.into_iter();
+    let mut timed = oldest(conn, claim, TIMED, row::millis(claim.now)?, limit, blank)?.into_iter();
+    let mut chosen = Vec::new();
+    let mut is_timed = timed_first;
+    while chosen.len() < limit {
+        let next = if is_timed {
+            timed.next().or_else(|| ready.next())
+        } else {
+            ready.next().or_else(|| timed.next())
+        };
+        let Some(next) = next else { break };
+        chosen.push(next);
+        is_timed = !is_timed;
+    }
+    Ok(chosen)
+}
+
+fn oldest(
+    conn: &Connection,
+    claim: &Claim,
+    due: i64,
+    until: i64,
+    limit: usize,
+    blank: &NewRun,
+) -> Result<Vec<DueRun>> {
+    const SQL: &str = "SELECT log, name, at, head, base, state, last, attempt, due, at, ticket
+        FROM logs WHERE queue = ?1 AND due = ?2 AND at <= ?3 ORDER BY at, log";
+    let mut statement = conn.prepare_cached(SQL).explain()?;
+    let mut found = Vec::new();
+    for (seen, queue) in claim.queues.iter().enumerate() {
+        if claim.queues[..seen].contains(queue) {
+            continue;
+        }
+        let mut rows = statement.query(params![queue.as_str(), due, until]).explain()?;
+        let mut of_queue = 0;
+        while of_queue < limit
+            && let Some(row) = rows.next().explain()?
+        {
+            let new = || NewRun { queue: queue.clone(), ..blank.clone() };
+            match due_run(row, new) {
+                Ok(run) => {
+                    found.push(run);
+                    of_queue += 1;
+                }
+                // One bad run does not stop the others.
+                Err(error) => tracing::error!(%error, "a due run cannot be claimed"),
+            }
+        }
+    }
+    found.sort_by_key(|run| (run.at, run.number));
+    found.truncate(limit);
+    Ok(found)
+}
+
+fn due_run(row: &rusqlite::Row<'_>, new: impl FnOnce() -> NewRun) -> Result<DueRun> {
+    let run = RunId::new(row.get::<_, String>(1).explain()?)?;
+    let log = LogId::Run(run);
+    let head = row::head(row, 3, &log, true, new)?;
+    let (number, at) = (row.get(0).about(&log)?, row.get(2).about(&log)?);
+    match log {
+        LogId::Run(run) => Ok(DueRun { at, number, run, head }),
+        LogId::Stream(..) | LogId::Token(_) => Err(crate::error::corrupt(&log, None, "no run")),
+    }
+}
+
+fn store_turn(tx: &mut Tx<'_>, log: &LogId, number: i64, after: &Head) -> Result<()> {
+    let Some(run) = &after.run else { return Ok(()) };
+    let (due, at, ticket) = row::due_columns(&run.turn)?;
+    tx.change(
+        log,
+        "UPDATE logs SET attempt = ?2, due = ?3, at = ?4, ticket = ?5 WHERE log = ?1",
+        params![number, run.attempt, due, at, ticket],
+    )?;
+    Ok(())
+}
+
+/// A renewal of a lease.
+#[derive(Debug)]
+pub(crate) struct RenewLease {
+    pub(crate) lease: Lease,
+    pub(crate) until: Timestamp,
+}
+
+impl Write for RenewLease {
+    type Reply = Renewed;
+    type Owned = Self;
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Renewed> {
+        let log = LogId::Run(self.lease.run.clone());
+        let row = row::load(tx.conn, &log, tx.blank)?;
+        let (after, renewed) =
+            head::renew(row.as_ref().map(|row| &row.head), &self.lease, self.until);
+        if let (Some(row), Some(after)) = (row, after) {
+            store_turn(tx, &log, row.number, &after)?;
+        }
+        Ok(renewed)
+    }
+
+    fn into_owned(self) -> Self {
+        self
+    }
+}
