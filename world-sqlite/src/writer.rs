@@ -87,6 +87,18 @@ impl Writer {
         lock(&self.shared.store)
     }
 
+    /// How many writes wait.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.shared.queue).jobs.len()
+    }
+
+    /// Commits a group of what waits.
+    #[cfg(test)]
+    pub(crate) fn lead(&self) {
+        self.shared.lead();
+    }
+
     /// Does a write and answers once it is committed.
     ///
     /// `run` is whose write it is; without, it is taken to have no company.
