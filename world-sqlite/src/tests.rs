@@ -1,7 +1,11 @@
 //! Failures that only the inside can bring about: a full database, damaged rows, a lock that
 //! another connection holds, a group with a failing member.
 
-use std::num::NonZeroU32;
+use std::{
+    num::NonZeroU32,
+    pin::Pin,
+    task::{Context, Waker},
+};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -72,18 +76,19 @@ async fn a1_a_full_database_refuses_with_unavailable_and_loses_nothing() {
     assert_eq!(world.append(&token("t"), &big).await.unwrap(), committed(3));
 }
 
+/// Polls once, after which the write waits.
+fn assert_queued<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) {
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(future.poll(&mut context).is_pending());
+}
+
 /// Queues these while the connection is taken, so that they become one group.
 async fn as_a_group(world: &SqliteWorld, members: &[(LogId, Append)]) -> Vec<Result<Appended>> {
     let mut futures: Vec<_> =
         members.iter().map(|(log, append)| Box::pin(world.append(log, append))).collect();
     let taken = world.writer.store();
     for future in &mut futures {
-        // Polled once: queued, and not answered.
-        std::future::poll_fn(|cx| {
-            assert!(future.as_mut().poll(cx).is_pending());
-            std::task::Poll::Ready(())
-        })
-        .await;
+        assert_queued(future.as_mut());
     }
     assert_eq!(world.writer.queued(), members.len());
     drop(taken);
@@ -171,11 +176,7 @@ async fn a_member_whose_caller_has_gone_harms_nobody() {
         let taken = world.writer.store();
         let (log, gone) = (token("gone"), append(0, b"x"));
         let mut future = world.append(&log, &gone);
-        std::future::poll_fn(|cx| {
-            assert!(future.as_mut().poll(cx).is_pending());
-            std::task::Poll::Ready(())
-        })
-        .await;
+        assert_queued(future.as_mut());
         drop(taken);
     }
     assert_eq!(world.append(&token("t"), &append(0, b"x")).await.unwrap(), committed(1));

@@ -11,7 +11,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError},
@@ -23,7 +22,8 @@ use world_core::{Error, ErrorKind, Result, RunId};
 
 use crate::{
     error::Fault,
-    store::{Begun, Store, Tx, Write},
+    job::{Entry, Queued},
+    store::{Begun, Store, Write},
     wait::Waiters,
 };
 
@@ -58,13 +58,6 @@ struct Queue {
     closing: bool,
     /// Which run wrote last, as a hash; whoever differs has company.
     last: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    job: Box<dyn Job>,
-    /// Its group was undone: it runs in a transaction of its own.
-    alone: bool,
 }
 
 impl Writer {
@@ -159,8 +152,7 @@ impl Shared {
             }
         }
         let (sender, answer) = oneshot::channel();
-        let bytes = write.bytes();
-        let job = Queued { write: write.into_owned(), bytes, reply: None, sender };
+        let job = Queued::new(write, sender);
         let mut queue = lock(&self.queue);
         if queue.jobs.len() >= QUEUED_MAX {
             let full = Error::new(ErrorKind::Unavailable, "too many writes wait for the database")
@@ -314,56 +306,6 @@ fn apply_all(store: &mut Store, group: &mut [Entry]) -> bool {
         }
     }
     true
-}
-
-/// A write that waits, whatever its kind.
-trait Job: Send + fmt::Debug {
-    /// Applies it and keeps the reply; `false` when it failed.
-    fn apply(&mut self, tx: &mut Tx<'_>) -> bool;
-    /// Tells the reply.
-    fn answer(self: Box<Self>);
-    /// Tells a failure of the whole group.
-    fn fail(self: Box<Self>, fault: &Fault);
-    fn is_abandoned(&self) -> bool;
-    fn bytes(&self) -> usize;
-}
-
-struct Queued<W: Write> {
-    write: W,
-    bytes: usize,
-    reply: Option<Result<W::Reply>>,
-    sender: oneshot::Sender<Result<W::Reply>>,
-}
-
-impl<W: Write> fmt::Debug for Queued<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queued").finish_non_exhaustive()
-    }
-}
-
-impl<W: Write + Send> Job for Queued<W> {
-    fn apply(&mut self, tx: &mut Tx<'_>) -> bool {
-        self.reply.insert(self.write.apply(tx)).is_ok()
-    }
-
-    fn answer(self: Box<Self>) {
-        if let Some(reply) = self.reply {
-            // A caller that has gone is told nothing.
-            let _ = self.sender.send(reply);
-        }
-    }
-
-    fn fail(self: Box<Self>, fault: &Fault) {
-        let _ = self.sender.send(Err(fault.error()));
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 fn hash(run: &RunId) -> u64 {

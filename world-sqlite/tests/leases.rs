@@ -1,4 +1,5 @@
 //! Due runs, leases and waiting, against a file.
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
 
 mod support;
 

@@ -158,7 +158,7 @@ async fn r4_a_listing_shows_every_matching_run_once_while_others_come_and_go() {
     loop {
         let page = world.list(&list).await.unwrap();
         seen.extend(page.runs.into_iter().map(|run| run.run.as_str().to_owned()));
-        if let Some(gone) = seen.iter().filter(|run| run.ends_with(['0', '5'])).next_back() {
+        if let Some(gone) = seen.iter().rfind(|run| run.ends_with(['0', '5'])) {
             world.delete(&run(gone), position(2)).await.unwrap();
         }
         let new = run(&format!("later{}", seen.len()));

@@ -1,5 +1,6 @@
 //! What the tests build their logs of.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "names in tests are valid")]
 
 use std::num::NonZeroU32;
 
