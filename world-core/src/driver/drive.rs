@@ -195,9 +195,8 @@ impl<'a> Drive<'a> {
             }
             let waits_for_permits = self.take_permits(cx)?;
             let program = self.session.program()?;
-            program
-                .set_bodies_max(self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
-            let polled = program.poll_bodies(cx, now);
+            let bodies_max = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let polled = program.poll_bodies(cx, now, bodies_max);
             for key in program.take_starved() {
                 tracing::warn!(
                     run = %self.lease.run, %key,
@@ -302,27 +301,28 @@ impl<'a> Drive<'a> {
             if !ended && !program.is_pressing() {
                 return Ok(());
             }
-            self.pending.extend(program.take_batch());
+            program.take_batch(&mut self.pending);
         }
         if ended && !self.pending.back().is_some_and(Event::is_end) {
             let end = self.end()?;
             self.pending.push_back(end);
         }
         let ticket = self.lease.ticket;
-        let close_due = self.engine.rest_of_closed(self.engine.clock.now());
-        self.launch(|took_all| {
+        let engine = Arc::clone(self.engine);
+        self.launch(|took_all, now| {
             let close = ended && took_all;
-            By::Owner { ticket, close, rest: close.then_some(close_due), tags: None }
+            let rest = close.then(|| engine.rest_of_closed(now));
+            By::Owner { ticket, close, rest, tags: None }
         })
     }
 
     /// Gives the lease back, with whatever intents and notes wait.
     fn write_rest(&mut self, due: Due) -> Result<(), Halt> {
         if self.pending.is_empty() {
-            self.pending.extend(self.session.program()?.take_batch());
+            self.session.program()?.take_batch(&mut self.pending);
         }
         let ticket = self.lease.ticket;
-        self.launch(|took_all| By::Owner {
+        self.launch(|took_all, _| By::Owner {
             ticket,
             close: false,
             rest: took_all.then_some(due),
@@ -345,9 +345,10 @@ impl<'a> Drive<'a> {
         })
     }
 
-    fn launch(&mut self, by: impl FnOnce(bool) -> By) -> Result<(), Halt> {
+    fn launch(&mut self, by: impl FnOnce(bool, Timestamp) -> By) -> Result<(), Halt> {
         let limits = self.engine.limits;
         let (at, seal) = (self.engine.clock.now(), self.session.seal().clone());
+        let by = |took_all| by(took_all, at);
         let batch =
             Batch::fill(&mut self.pending, self.session.position(), at, &seal, &limits, by)?;
         self.send(batch, None);
@@ -415,7 +416,7 @@ impl<'a> Drive<'a> {
                 self.engine.hub.ended(&self.lease.run, &logged);
             } else {
                 self.session.keep(&logged);
-                self.session.deliver(self.engine, &logged, Some(record.clone())).await?;
+                self.session.deliver(self.engine, &logged, Some(record)).await?;
             }
         }
         Ok(match rests {
