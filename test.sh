@@ -53,7 +53,7 @@ quickstart() {
     [ "$(tail -n 1 "$log/quickstart.out")" = "every finished step ran exactly once" ]
 }
 
-deny() { cargo deny --all-features --locked check "$@"; }
+deny() { cargo deny --all-features --locked "$@"; }
 
 step "formatting" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
@@ -74,12 +74,12 @@ if ! command -v cargo-deny >/dev/null; then
         --root "$tools" --target-dir "$tools/build" "cargo-deny@$cargo_deny_version"
     rm -rf "$tools/build"
 fi
-step "licences, duplicates and sources of dependencies" deny licenses bans sources
+step "licences, duplicates and sources of dependencies" deny check licenses bans sources
 # The advisories are a git repository, which cannot be fetched from everywhere.
 within=
 if command -v timeout >/dev/null; then within="timeout 120"; fi
 if $within cargo deny fetch db >"$log/fetch" 2>&1; then
-    step "security advisories" deny --disable-fetch advisories
+    step "security advisories" deny --offline check advisories
 else
     printf '%-64snot checked: their database cannot be fetched from here\n' "security advisories"
 fi
