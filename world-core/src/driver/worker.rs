@@ -30,6 +30,21 @@ const CLAIM_RETRY: Duration = Duration::from_millis(500);
 
 /// Claims due runs and drives them, until it is shut down, aborted or dropped. A worker that is
 /// dropped finishes what it is writing and gives its runs back, in the background.
+///
+/// ```
+/// # use world_core::*;
+/// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+/// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+/// # let worker = engine.spawn_worker();
+/// let second = engine.spawn_worker(); // of the same engine, or of one in another process
+/// second.shutdown().await; // gives its runs back
+/// # worker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     hands: Arc<Hands>,
