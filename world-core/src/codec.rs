@@ -4,6 +4,9 @@
 //! not know is stepped over, so that a newer writer may add one; an event that it does not know
 //! is `Unsupported`. `docs/events.md` lists every field, and golden files hold the bytes.
 
+mod scan;
+#[cfg(test)]
+pub(crate) mod tests;
 mod value;
 mod wire;
 
@@ -43,11 +46,17 @@ pub fn encode(event: &Event) -> Result<Plain> {
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a kind that this version does not read, [`ErrorKind::Corrupt`]
 /// for bytes that are not an event of this kind.
+///
+/// ```
+/// # use world_core::{ErrorKind, Kind, codec, seal::Plain};
+/// let error = codec::decode(Kind(999), &Plain::default()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Unsupported);
+/// ```
 pub fn decode(kind: Kind, plain: &Plain) -> Result<Event> {
     decode_slice(kind, plain.as_bytes())
 }
 
-/// About how many bytes an event takes, at least.
+/// At least as many bytes as an event takes.
 pub(crate) fn size_hint(event: &Event) -> usize {
     /// Field names and the lengths before the fields.
     const FRAME_BYTES: usize = 96;
@@ -184,7 +193,7 @@ fn write<T: Serialize>(wire: &T, buffer: &mut Buffer) -> Result<()> {
 }
 
 fn read<'a, T: Deserialize<'a>>(kind: Kind, bytes: &'a [u8]) -> Result<T> {
-    value::one_value(bytes).map_err(|why| corrupt(kind, why))?;
+    scan::one_value(bytes).map_err(|why| corrupt(kind, why))?;
     rmp_serde::from_slice(bytes).map_err(|error| corrupt(kind, &value::reason(&error)))
 }
 

@@ -245,6 +245,14 @@ kinds! {
     TOKEN_RELEASED = 113 "token_released",
 }
 
+impl Kind {
+    /// Whether a record of this kind is the last of its run.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self.0, 48..=63)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
@@ -293,9 +301,6 @@ impl Event {
     /// Whether it is the last of its run.
     #[must_use]
     pub const fn is_end(&self) -> bool {
-        matches!(
-            self,
-            Self::RunCompleted { .. } | Self::RunFailed { .. } | Self::RunCancelled { .. }
-        )
+        self.kind().is_end()
     }
 }

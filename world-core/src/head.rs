@@ -3,24 +3,76 @@
 //! Pure functions, no I/O. A World over any store with a lock or a transaction loads the head,
 //! asks here, and stores what it is told, in the same transaction. The order of the questions is
 //! part of the contract (rule A6): the same bytes again, then open, then ticket, then head.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use world_core::{*, head::{self, Head, Ruling, Stored}};
+//!
+//! #[derive(Default)]
+//! struct Logs { heads: HashMap<LogId, Head>, records: HashMap<(LogId, Position), Record> }
+//!
+//! impl Stored for Logs {
+//!     fn head(&mut self, log: &LogId) -> Result<Option<Head>> {
+//!         Ok(self.heads.get(log).cloned())
+//!     }
+//!     fn record(&mut self, log: &LogId, position: Position) -> Result<Option<Record>> {
+//!         Ok(self.records.get(&(log.clone(), position)).cloned())
+//!     }
+//! }
+//!
+//! impl Logs {
+//!     /// The heart of `World::append`, under the store's lock or in its transaction.
+//!     fn append(&mut self, log: &LogId, append: &Append) -> Result<Appended> {
+//!         append.check(log, &Limits::LEAST)?;
+//!         match head::append(log, append, self)? {
+//!             Ruling::Answer(answer) => Ok(answer),
+//!             Ruling::Write(head) => {
+//!                 let answer = Appended::Committed { head: head.head };
+//!                 self.heads.insert(log.clone(), head);
+//!                 for record in &append.records {
+//!                     self.records.insert((log.clone(), record.position), record.clone());
+//!                 }
+//!                 Ok(answer)
+//!             }
+//!         }
+//!     }
+//! }
+//! # let record = Record {
+//! #     position: Position::new(1),
+//! #     kind: Kind(1),
+//! #     at: Timestamp::ZERO,
+//! #     body: Sealed::from_stored(&b"opaque"[..]),
+//! # };
+//! # let at = Timestamp::ZERO;
+//! # let append = Append { expected: Position::START, records: vec![record], at, by: By::Outsider };
+//! # let log = LogId::Token(Token::new("order-7")?);
+//! let (mut logs, committed) = (Logs::default(), Appended::Committed { head: Position::new(1) });
+//! assert_eq!(logs.append(&log, &append)?, committed);
+//! assert_eq!(logs.append(&log, &append)?, committed); // rule A6
+//! # Ok::<(), Error>(())
+//! ```
+
+mod run;
 
 use std::sync::Arc;
 
 use crate::{
     error::{Error, ErrorKind, Result},
     ids::{LogId, Position, RunId, Timestamp},
-    lease::{Claim, Lease, Renewed, Ticket},
-    list::{Deleted, Phase, RunMeta},
-    record::{Append, Appended, By, Due, Kind, NewRun, Record},
+    lease::{Claim, Lease, Renewed},
+    list::Deleted,
+    record::{Append, Appended, By, Kind, Record},
 };
+
+pub use run::{Run, Turn};
 
 /// All that a World keeps of a log beside its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The last position; [`Position::START`] for none.
     pub head: Position,
-    /// The position before the first record that is kept: above the start only for a token log
-    /// that goes on after it was deleted (rule D2).
+    /// The position before the first record that is kept: a tombstone's head, and with it where
+    /// a token log goes on after it was deleted (rule D2); the start of any other log.
     pub base: Position,
     /// A tombstone (rule D2).
     pub deleted: bool,
@@ -33,98 +85,6 @@ impl Head {
     #[must_use]
     pub fn turn(&self) -> Option<Turn> {
         self.run.as_ref().map(|run| run.turn)
-    }
-}
-
-/// What a World keeps of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// As its creator gave it; `tags` as last set, `due` and `lease` as created. Shared, since it
-    /// hardly ever changes while the rest does with every append.
-    pub new: Arc<NewRun>,
-    /// When it was created.
-    pub created: Timestamp,
-    /// The kind of its last record.
-    pub last: Kind,
-    /// Whether it takes no more records.
-    pub closed: bool,
-    /// Claims without progress (rule L5).
-    pub attempt: u32,
-    /// Who has it, or when it wants someone.
-    pub turn: Turn,
-}
-
-/// Who has a run, or when it wants a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// A lease, current until another replaces it; due again once it has run out.
-    Leased {
-        /// What proves it.
-        ticket: Ticket,
-        /// When it runs out.
-        until: Timestamp,
-    },
-    /// Due since this time, by its writer's clock: an order among the ready, never a condition.
-    Ready {
-        /// When it became so.
-        since: Timestamp,
-    },
-    /// Due from this time on.
-    Waiting(Timestamp),
-    /// Not due until an outsider appends.
-    Parked,
-}
-
-impl Turn {
-    const fn rest(due: Due, at: Timestamp) -> Self {
-        match due {
-            Due::Now => Self::Ready { since: at },
-            Due::At(time) => Self::Waiting(time),
-            Due::Never => Self::Parked,
-        }
-    }
-
-    /// Whether a claim at `now` may have it (rules L1, L2).
-    #[must_use]
-    pub fn is_due(self, now: Timestamp) -> bool {
-        match self {
-            Self::Leased { until, .. } => until <= now,
-            Self::Ready { .. } => true,
-            Self::Waiting(time) => time <= now,
-            Self::Parked => false,
-        }
-    }
-}
-
-impl Run {
-    /// What a listing shows of it.
-    #[must_use]
-    pub fn meta(&self, run: RunId, head: Position) -> RunMeta {
-        RunMeta {
-            run,
-            workflow: self.new.workflow.clone(),
-            queue: self.new.queue.clone(),
-            parent: self.new.parent.clone(),
-            tags: self.new.tags.clone(),
-            created: self.created,
-            head,
-            last: self.last,
-            key: self.new.key.clone(),
-            phase: match self.turn {
-                _ if self.closed => Phase::Closed,
-                Turn::Leased { .. } => Phase::Leased,
-                Turn::Ready { .. } => Phase::Ready,
-                Turn::Waiting(time) => Phase::Waiting(time),
-                Turn::Parked => Phase::Parked,
-            },
-        }
-    }
-
-    fn ticket(&self) -> Option<Ticket> {
-        match self.turn {
-            Turn::Leased { ticket, .. } => Some(ticket),
-            _ => None,
-        }
     }
 }
 
@@ -178,7 +138,7 @@ pub fn append(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<
     // A6: the same bytes again; what lies below the base was deleted, and is the same as nothing.
     if !append.records.is_empty()
         && append.head_after() <= head
-        && old.as_ref().is_some_and(|old| !old.deleted && old.base <= append.expected)
+        && old.as_ref().is_some_and(|old| old.base <= append.expected)
         && is_same(log, append, stored)?
     {
         return Ok(Ruling::Answer(Appended::Committed { head }));
@@ -215,11 +175,7 @@ pub fn append(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<
         LogId::Run(_) => Some(run_after(append, run)?),
         LogId::Stream(..) | LogId::Token(_) => None,
     };
-    let base = match &old {
-        Some(old) if old.deleted => old.head,
-        Some(old) => old.base,
-        None => Position::START,
-    };
+    let base = old.as_ref().map_or(Position::START, |old| old.base);
     Ok(Ruling::Write(Head { head: append.head_after(), base, deleted: false, run }))
 }
 

@@ -2,8 +2,11 @@
 
 pub mod codec;
 mod context;
+mod driver;
 mod error;
 pub mod event;
+#[cfg(test)]
+mod golden;
 pub mod head;
 mod ids;
 pub mod layer;
@@ -15,7 +18,13 @@ pub mod replay;
 pub mod seal;
 mod world;
 
-pub use context::{Attempt, Ctx, Fatal, Frozen, Retry, RetryAfter, Sleep, Step, StepError, Workflow};
+pub use context::{
+    Attempt, Ctx, Fatal, Frozen, Retry, RetryAfter, Sleep, Step, StepError, Workflow,
+};
+pub use driver::{
+    Alarm, Client, Clock, Engine, EngineBuilder, Residency, RunError, RunHandle, Start, Status,
+    SystemClock, VirtualClock, Worker,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{
     EventId, KeyId, LogId, NAME_BYTES_MAX, Position, Queue, RunId, StreamName, TAGS_MAX, Tag,

@@ -27,7 +27,7 @@ use waiting::Registered;
 
 /// A World that lives in this process's memory and ends with it.
 ///
-/// It is what the contract means: it loads a log's head, asks [`head`](crate::head), and stores
+/// It is what the contract means: it loads a log's head, asks [`head`], and stores
 /// what it is told, under one lock. Other Worlds are compared with it. Clones share one store.
 /// It keeps every tombstone (rule D2) as long as it lives, and so grows with the number of
 /// deleted runs; use it for tests, examples and runs that may be lost.
@@ -146,3 +146,6 @@ impl World for MemoryWorld {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

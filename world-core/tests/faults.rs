@@ -1,5 +1,7 @@
 //! The layer that breaks calls does exactly what its plan says.
 
+#![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
 mod support;
 
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use support::*;
 use world_core::{
     Appended, By, Due, ErrorKind, MemoryWorld, Position, World, WorldExt,
-    layer::{Fault, FaultLayer, Gate, Method, RetryBounds, RetryLayer},
+    layer::{CountLayer, Fault, FaultLayer, Gate, Method, RetryBounds, RetryLayer},
 };
 
 /// How often the record is in the log after an append with this fault, and what was answered.
@@ -37,6 +39,17 @@ async fn a_fault_is_done_or_not_and_answered_or_not() {
         let (found, given, _) = after(fault).await;
         assert_eq!((found, given), (records, answer), "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_comes_twice_reaches_the_world_twice() {
+    let counted = Arc::new(CountLayer::new(MemoryWorld::new()));
+    let world = FaultLayer::new(counted.clone(), |_| Fault::Twice);
+    world.append(&run("a"), &create_leased(1, FAR, 0)).await.unwrap();
+    assert_eq!((world.calls(), counted.counts().appends), (1, 2));
+    let rest = append(1, &[], 1, rest(1, Due::Now));
+    let answer = world.append(&run("a"), &rest).await.unwrap();
+    assert_eq!(answer, Appended::Fenced, "the second answer, as after any resend of a rest");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What the tracing layer says, and what it never says.
 
+#![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
 mod support;
 
 use std::{

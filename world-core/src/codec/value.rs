@@ -2,9 +2,9 @@
 
 use std::any::type_name;
 
-use rmp::decode::{LenError, MessageLen};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::scan::one_value;
 use crate::{
     error::{Error, ErrorKind, Result},
     seal::{Buffer, Plain},
@@ -52,6 +52,14 @@ pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<Plain> {
 /// [`ErrorKind::Corrupt`] when the payload is not one whole MessagePack value, or nested deeper
 /// than [`DEPTH_MAX`]; [`ErrorKind::Invalid`] when it is not a `T`. The message names the type and what was
 /// expected, never what was found, as that is the payload.
+///
+/// ```
+/// # use world_core::codec::{decode_value, encode_value};
+/// let plain = encode_value("secret")?;
+/// let error = decode_value::<char>(&plain).unwrap_err();
+/// assert!(error.to_string().contains("as char: expected a character"));
+/// # Ok::<(), world_core::Error>(())
+/// ```
 pub fn decode_value<T: DeserializeOwned>(plain: &Plain) -> Result<T> {
     let refused = |kind: ErrorKind, why: &str| {
         let what = format!("a payload that does not decode as {}: {why}", type_name::<T>());
@@ -63,18 +71,6 @@ pub fn decode_value<T: DeserializeOwned>(plain: &Plain) -> Result<T> {
             "keep the type as it was when the payload was written, or give new fields a default",
         )
     })
-}
-
-/// Checks that the bytes are exactly one MessagePack value, complete, and not too deep.
-///
-/// `rmp-serde` does not count the depth of enums, and leaves trailing bytes unread.
-pub(super) fn one_value(bytes: &[u8]) -> Result<(), &'static str> {
-    match MessageLen::with_limits(DEPTH_MAX, usize::MAX).incremental_len(bytes) {
-        Ok(len) if len == bytes.len() => Ok(()),
-        Ok(_) => Err("bytes after its end"),
-        Err(LenError::Truncated(_)) => Err("it is cut short"),
-        Err(LenError::ParseError) => Err("it is nested too deep"),
-    }
 }
 
 /// What a decoding error says, without what it found.

@@ -52,7 +52,10 @@ impl fmt::Display for StepError {
             }
             Self::Cancelled => f.write_str("the run was asked to end"),
             Self::Interrupted { key } => {
-                write!(f, "step {key} may have run: its worker died before the outcome was recorded")
+                write!(
+                    f,
+                    "step {key} may have run: its worker died before the outcome was recorded"
+                )
             }
         }
     }
@@ -167,11 +170,15 @@ pub(crate) struct Advice {
 }
 
 /// The error and its sources, outermost first.
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     /// A chain may be a cycle; nobody writes one this long.
     const SOURCES_MAX: usize = 64;
-    std::iter::successors(Some(error), |error| -> Option<&'a (dyn StdError + 'static)> { (*error).source() })
-        .take(SOURCES_MAX)
+    std::iter::successors(Some(error), |error| -> Option<&'a (dyn StdError + 'static)> {
+        (*error).source()
+    })
+    .take(SOURCES_MAX)
 }
 
 pub(crate) fn advice_of(error: &(dyn StdError + 'static)) -> Advice {

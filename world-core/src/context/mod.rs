@@ -9,8 +9,8 @@ mod step;
 mod workflow;
 
 pub use ctx::Ctx;
-pub use error::{Fatal, RetryAfter, StepError};
 pub(crate) use error::{BoxError, failure_of, is_cancellation};
+pub use error::{Fatal, RetryAfter, StepError};
 pub use frozen::Frozen;
 pub use retry::Retry;
 pub use sleep::Sleep;

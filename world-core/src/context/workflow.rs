@@ -116,7 +116,11 @@ impl Registered {
     }
 
     /// Calls the function, whose future has not been polled yet.
-    pub(crate) fn make(&self, shared: Arc<Shared>, input: &Plain) -> Result<WorkflowFuture, Blocked> {
+    pub(crate) fn make(
+        &self,
+        shared: Arc<Shared>,
+        input: &Plain,
+    ) -> Result<WorkflowFuture, Blocked> {
         (self.make)(shared, input)
     }
 }

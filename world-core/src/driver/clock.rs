@@ -83,7 +83,8 @@ impl VirtualClock {
         let woken = {
             let mut clock = self.lock();
             clock.now = clock.now.max(now);
-            let later = clock.sleepers.split_off(&(clock.now.next_milli(), 0));
+            let next = clock.now.next_milli();
+            let later = clock.sleepers.split_off(&(next, 0));
             std::mem::replace(&mut clock.sleepers, later)
         };
         woken.into_values().for_each(Waker::wake);

@@ -97,3 +97,27 @@ impl Drop for Registered<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::{Position, Token};
+
+    #[test]
+    fn a_dropped_waiter_leaves_nothing_behind_and_takes_no_other_with_it() {
+        let state = Mutex::new(State::default());
+        let wait = Wait {
+            queues: vec![Queue::new("queue").unwrap(), Queue::new("queue").unwrap()],
+            logs: vec![(LogId::Token(Token::new("token").unwrap()), Position::START)],
+            at_most: Duration::ZERO,
+        };
+        let (first, second) = (Registered::new(&state, &wait), Registered::new(&state, &wait));
+        drop(first.unwrap());
+        assert_eq!(state.lock().unwrap().waiting.logs.len(), 1);
+        drop(second.unwrap());
+        let waiting = &state.lock().unwrap().waiting;
+        assert!(waiting.logs.is_empty() && waiting.queues.is_empty());
+    }
+}

@@ -4,7 +4,10 @@
 use std::fmt;
 
 use super::Key;
-use crate::{ids::Position, record::Kind};
+use crate::{
+    ids::{Position, WorkflowName},
+    record::Kind,
+};
 
 /// Why a run is blocked. The next deployment may heal it; nothing is lost meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,11 @@ pub enum Blocked {
     Panicked {
         /// The panic's message.
         message: String,
+    },
+    /// The worker has no function for this workflow.
+    Unregistered {
+        /// The workflow.
+        workflow: WorkflowName,
     },
     /// The log holds what this build cannot read.
     Unreadable {
@@ -94,7 +102,7 @@ pub enum Violation {
     /// A body woke the workflow.
     WokenByBody {
         /// The body's step.
-        key: Option<Key>,
+        key: Key,
     },
     /// An operation was made outside the workflow's own poll.
     AskedOutside {
@@ -113,6 +121,20 @@ pub enum Violation {
     },
 }
 
+impl Blocked {
+    /// Its kind in a word, for logs: unlike the whole text it never holds what a user wrote.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Diverged(_) => "diverged",
+            Self::Violation(_) => "violation",
+            Self::Panicked { .. } => "panicked",
+            Self::Unregistered { .. } => "unregistered",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+}
+
 impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -121,6 +143,10 @@ impl fmt::Display for Blocked {
             Self::Panicked { message } => write!(
                 f,
                 "the workflow panicked: {message}; mend it and deploy again, the run goes on by itself"
+            ),
+            Self::Unregistered { workflow } => write!(
+                f,
+                "this worker has no workflow {workflow}: register it, or give it a queue of its own"
             ),
             Self::Unreadable { why } => write!(f, "the log cannot be read: {why}"),
         }
@@ -132,7 +158,10 @@ impl std::error::Error for Blocked {}
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { position, kind, key, why, open } = self;
-        write!(f, "the workflow's code has changed under a run: at position {position}\n  - log:  {kind}")?;
+        write!(
+            f,
+            "the workflow's code has changed under a run: at position {position}\n  - log:  {kind}"
+        )?;
         if let Some(key) = key {
             write!(f, " {key}")?;
         }
@@ -145,7 +174,9 @@ impl fmt::Display for Divergence {
             Mismatch::Undecodable { wanted } => {
                 write!(f, "wants a {wanted}, and the stored result is none")?;
             }
-            Mismatch::OtherOpen => f.write_str("waits for other operations than when it was written")?,
+            Mismatch::OtherOpen => {
+                f.write_str("waits for other operations than when it was written")?
+            }
             Mismatch::OtherEnd { code } => f.write_str(code)?,
             Mismatch::Misplaced => f.write_str("it has no place there")?,
         }
@@ -176,9 +207,8 @@ impl fmt::Display for Violation {
             ),
             Self::WokenByBody { key } => write!(
                 f,
-                "the body of step {} woke the workflow through a channel or lock they share; \
-                 return the value from the step instead",
-                key.as_ref().map_or("?", Key::as_str)
+                "the body of step {key} woke the workflow through a channel or lock they share; \
+                 return the value from the step instead"
             ),
             Self::AskedOutside { key } => write!(
                 f,

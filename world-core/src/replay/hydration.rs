@@ -27,9 +27,7 @@ pub const STRING_BYTES_MAX: usize = 4 << 10;
 pub struct Hydration {
     opened_bytes_max: usize,
     state: Mutex<State>,
-    hits: AtomicU64,
-    misses: AtomicU64,
-    opened: AtomicU64,
+    counters: Arc<HydrationCounters>,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +38,38 @@ struct State {
     decoded: HashMap<(Position, TypeId), Decoded>,
 }
 
+impl State {
+    /// The most values that are kept decoded.
+    const DECODED_MAX: usize = 1 << 16;
+
+    fn keep_decoded(&mut self, at: (Position, TypeId), value: Decoded) {
+        if self.decoded.len() < Self::DECODED_MAX {
+            self.decoded.insert(at, value);
+        }
+    }
+}
+
 type Decoded = Arc<dyn Any + Send + Sync>;
+
+/// Counts how often the caches of an engine answered.
+#[derive(Debug, Default)]
+pub struct HydrationCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    opened: AtomicU64,
+}
+
+impl HydrationCounters {
+    /// How often they have answered so far.
+    #[must_use]
+    pub fn counts(&self) -> HydrationCounts {
+        HydrationCounts {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            opened: self.opened.load(Relaxed),
+        }
+    }
+}
 
 /// How often a cache answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,23 +86,19 @@ impl Hydration {
     /// A cache that keeps at most this many bytes of opened payloads; 0 keeps none.
     #[must_use]
     pub fn new(opened_bytes_max: usize) -> Self {
-        Self {
-            opened_bytes_max,
-            state: Mutex::default(),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
-            opened: AtomicU64::new(0),
-        }
+        Self::counted(opened_bytes_max, Arc::default())
+    }
+
+    /// The same, counting where others count too.
+    #[must_use]
+    pub fn counted(opened_bytes_max: usize, counters: Arc<HydrationCounters>) -> Self {
+        Self { opened_bytes_max, state: Mutex::default(), counters }
     }
 
     /// How often it has answered so far.
     #[must_use]
     pub fn counts(&self) -> HydrationCounts {
-        HydrationCounts {
-            hits: self.hits.load(Relaxed),
-            misses: self.misses.load(Relaxed),
-            opened: self.opened.load(Relaxed),
-        }
+        self.counters.counts()
     }
 
     /// The event at a position, opened now or earlier.
@@ -89,7 +114,7 @@ impl Hydration {
             return Ok(Arc::clone(logged));
         }
         let logged = Arc::new(open()?);
-        self.opened.fetch_add(1, Relaxed);
+        self.counters.opened.fetch_add(1, Relaxed);
         self.keep(&logged);
         Ok(logged)
     }
@@ -121,19 +146,19 @@ impl Hydration {
         decode: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         if !is_primitive::<T>() || self.opened_bytes_max == 0 {
-            self.misses.fetch_add(1, Relaxed);
+            self.counters.misses.fetch_add(1, Relaxed);
             return decode();
         }
         let at = (position, TypeId::of::<T>());
         let kept = lock(&self.state).decoded.get(&at).cloned();
         if let Some(value) = kept.and_then(|kept| copy_out::<T>(kept.as_ref())) {
-            self.hits.fetch_add(1, Relaxed);
+            self.counters.hits.fetch_add(1, Relaxed);
             return Ok(value);
         }
         let value = decode()?;
-        self.misses.fetch_add(1, Relaxed);
+        self.counters.misses.fetch_add(1, Relaxed);
         if let Some(copy) = copy_in(&value) {
-            lock(&self.state).decoded.insert(at, copy);
+            lock(&self.state).keep_decoded(at, copy);
         }
         Ok(value)
     }
@@ -147,13 +172,13 @@ impl Hydration {
         let at = (position, TypeId::of::<Arc<T>>());
         let kept = lock(&self.state).decoded.get(&at).cloned();
         if let Some(value) = kept.and_then(|kept| kept.downcast::<T>().ok()) {
-            self.hits.fetch_add(1, Relaxed);
+            self.counters.hits.fetch_add(1, Relaxed);
             return Ok(value);
         }
         let value = Arc::new(decode()?);
-        self.misses.fetch_add(1, Relaxed);
+        self.counters.misses.fetch_add(1, Relaxed);
         if self.opened_bytes_max > 0 {
-            lock(&self.state).decoded.insert(at, Arc::clone(&value) as Decoded);
+            lock(&self.state).keep_decoded(at, Arc::clone(&value) as Decoded);
         }
         Ok(value)
     }

@@ -10,7 +10,7 @@ mod slots;
 mod wakers;
 
 pub use divergence::{Blocked, Divergence, Mismatch, Violation};
-pub use hydration::{Hydration, HydrationCounts, STRING_BYTES_MAX};
+pub use hydration::{Hydration, HydrationCounters, HydrationCounts, STRING_BYTES_MAX};
 pub(crate) use intents::Deposit;
 pub use key::Key;
 pub(crate) use key::Namer;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Plain;
 
@@ -29,6 +29,21 @@ impl Buffer {
             self.grow(bytes - self.0.len());
         }
         self.0.resize(bytes, 0);
+    }
+
+    /// Cuts it to this length, wipes what stood behind, and gives memory back if it is much.
+    pub(crate) fn cut(&mut self, bytes: usize) {
+        /// What may still be written behind it: a tag.
+        const SPARE_BYTES: usize = 16;
+        let wanted = bytes + SPARE_BYTES;
+        if self.0.capacity() > 2 * wanted {
+            let mut smaller = Self::with_capacity(wanted);
+            smaller.push(&self.0[..bytes]);
+            *self = smaller;
+        } else {
+            self.0[bytes..].zeroize();
+            self.0.truncate(bytes);
+        }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

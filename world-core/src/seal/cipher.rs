@@ -70,8 +70,11 @@ pub(super) struct Refused;
 impl Keyed {
     /// The cipher of a log: HKDF-SHA-256 (RFC 5869) of the master key, bound to the log's name.
     pub(super) fn aes_256_gcm(master: &Key, realm: &str, log: &LogId) -> Self {
-        let key = log_key(master.bytes(), realm, log);
-        Self::Aes256Gcm(Box::new(Aes256Gcm::new((&*key).into())))
+        Self::with_key(&log_key(master.bytes(), realm, log))
+    }
+
+    pub(super) fn with_key(key: &[u8; 32]) -> Self {
+        Self::Aes256Gcm(Box::new(Aes256Gcm::new(key.into())))
     }
 
     pub(super) const fn cipher(&self) -> Cipher {
@@ -119,33 +122,34 @@ impl Keyed {
 const SALT: &[u8] = b"world/v1";
 
 /// The key of one log.
-fn log_key(master: &[u8; 32], realm: &str, log: &LogId) -> Zeroizing<[u8; 32]> {
+pub(super) fn log_key(master: &[u8; 32], realm: &str, log: &LogId) -> Zeroizing<[u8; 32]> {
     let mut info = Parts::with_capacity(64 + realm.len());
     info.part(b"log");
     info.part(&[Cipher::Aes256Gcm.id()]);
     info.part(&[Parts::tag_of(log)]);
     info.part(realm.as_bytes());
     info.names_of(log);
-    derive(master, info.as_bytes())
+    let mut key = Zeroizing::new([0; 32]);
+    derive(SALT, master, info.as_bytes(), &mut *key);
+    key
 }
 
 /// The id of a master key that has been given none: 64 bits that tell nothing of the key.
-pub(super) fn fingerprint(master: &[u8; 32]) -> [u8; 8] {
+pub(super) fn fingerprint(master: &[u8; 32]) -> u64 {
     let mut info = Parts::with_capacity(16);
     info.part(b"key id");
     let mut id = [0; 8];
-    id.copy_from_slice(&derive(master, info.as_bytes())[..8]);
-    id
+    derive(SALT, master, info.as_bytes(), &mut id);
+    u64::from_be_bytes(id)
 }
 
-fn derive(master: &[u8; 32], info: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
-    let (mut prk, hkdf) = Hkdf::<Sha256>::extract(Some(SALT), master);
+/// HKDF-SHA-256 (RFC 5869).
+pub(super) fn derive(salt: &[u8], secret: &[u8], info: &[u8], out: &mut [u8]) {
+    let (mut prk, hkdf) = Hkdf::<Sha256>::extract(Some(salt), secret);
     prk.as_mut_slice().zeroize();
     // It refuses only more than 255 · 32 bytes.
-    let done = hkdf.expand(info, &mut *key);
+    let done = hkdf.expand(info, out);
     debug_assert!(done.is_ok());
-    key
 }
 
 /// What stands for a tag where nothing is encrypted: it finds damage and misplaced records.

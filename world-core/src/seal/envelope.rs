@@ -15,7 +15,7 @@
 use super::cipher::Cipher;
 use crate::{
     error::{Error, ErrorKind, Result},
-    ids::{KeyId, LogId, Position, Timestamp},
+    ids::{KeyId, LogId, NAME_BYTES_MAX, Position, Timestamp},
     record::Kind,
 };
 
@@ -75,8 +75,10 @@ impl<'a> Envelope<'a> {
         };
         let (key_id, rest) =
             rest.split_at_checked(usize::from(u16::from_be_bytes(length))).ok_or_else(short)?;
-        let key_id = std::str::from_utf8(key_id)
-            .map_err(|_| Error::new(ErrorKind::Corrupt, "a sealed body whose key id is no text"))?;
+        let key_id = match std::str::from_utf8(key_id) {
+            Ok(id) if (1..=NAME_BYTES_MAX).contains(&id.len()) => id,
+            _ => return Err(Error::new(ErrorKind::Corrupt, "a sealed body without a key id")),
+        };
         let (nonce, rest) = rest.split_first_chunk().ok_or_else(short)?;
         let (text, tag) = rest.split_last_chunk().ok_or_else(short)?;
         Ok(Self { cipher, compression, key_id, nonce, text, tag })

@@ -91,6 +91,12 @@ impl Key {
     ///
     /// # Errors
     /// [`ErrorKind::Key`] when the variable is not set, or is not a key.
+    ///
+    /// ```
+    /// # use world_core::{ErrorKind, seal::Key};
+    /// let error = Key::from_env("NOBODY_SETS_THIS").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Key);
+    /// ```
     pub fn from_env(variable: &str) -> Result<Self> {
         let text = match env::var(variable) {
             Ok(text) => Zeroizing::new(text),
@@ -136,6 +142,16 @@ impl Key {
     ///
     /// # Errors
     /// [`ErrorKind::Key`] when the file is there already, or cannot be written.
+    ///
+    /// ```
+    /// # use world_core::seal::Key;
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("world.key");
+    /// let made = Key::create_file(&path)?;
+    /// assert_eq!(Key::from_file(&path)?, made);
+    /// assert!(Key::create_file(&path).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let key = Self::generate();
@@ -197,8 +213,7 @@ impl fmt::Debug for Key {
 }
 
 fn default_id(bytes: &[u8; 32]) -> KeyId {
-    let number = u64::from_be_bytes(fingerprint(bytes));
-    KeyId::made(format!("k-{number:016x}"))
+    KeyId::made(format!("k-{:016x}", fingerprint(bytes)))
 }
 
 fn wrap(what: String, error: Error) -> Error {
@@ -227,3 +242,6 @@ fn refuse_open_to_others(file: &File, path: &Path) -> Result<()> {
 fn refuse_open_to_others(_: &File, _: &Path) -> Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

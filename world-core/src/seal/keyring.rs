@@ -29,6 +29,17 @@ pub trait KeyProvider: fmt::Debug + Send + Sync + 'static {
     async fn key(&self, id: &KeyId) -> Result<Arc<Key>>;
 }
 
+#[async_trait]
+impl<P: KeyProvider + ?Sized> KeyProvider for Arc<P> {
+    async fn active(&self) -> Result<Arc<Key>> {
+        (**self).active().await
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Arc<Key>> {
+        (**self).key(id).await
+    }
+}
+
 /// Master keys in memory: one seals new logs, all open theirs.
 ///
 /// ```

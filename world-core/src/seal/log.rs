@@ -19,6 +19,24 @@ use crate::{
 };
 
 /// Seals and opens the records of one log, with the log's own key. Clones share it.
+///
+/// ```
+/// # use world_core::{*, seal::{Key, Keyring, Plain, Seal}};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let seal = Seal::new("default", Keyring::new(Key::generate()));
+/// let run = RunId::new("order-7")?;
+/// let log = seal.fresh(LogId::Run(run.clone())).await?;
+///
+/// // A stream of the run, under the run's master key.
+/// let stream = LogId::Stream(run, StreamName::new("progress")?);
+/// let stream = seal.under(stream, log.key_id()).await?;
+/// let chunk = Plain::new(b"half done".to_vec());
+/// let record =
+///     stream.seal_plain(Position::new(1), Kind::STREAM_CHUNK, Timestamp::ZERO, &chunk)?;
+/// assert_eq!(stream.open_plain(&record)?, chunk);
+/// assert_eq!(log.open_plain(&record).unwrap_err().kind(), ErrorKind::Corrupt);
+/// # Ok::<(), Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct LogSeal(Arc<Inner>);
 
@@ -96,7 +114,7 @@ impl LogSeal {
         Ok(self.open_buffer(record)?.into_plain())
     }
 
-    pub(super) fn seal_with(
+    pub(crate) fn seal_with(
         &self,
         nonce: &[u8; NONCE_BYTES],
         position: Position,

@@ -101,6 +101,22 @@ impl Seal {
     /// As [`Seal::under`]; also [`ErrorKind::Corrupt`] and
     /// [`ErrorKind::Unsupported`] when the record cannot be read, and
     /// [`ErrorKind::Key`] when its cipher is not the engine's.
+    ///
+    /// ```
+    /// # use world_core::{*, event::Event, seal::{Key, Keyring, Seal}};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let (old, new) = (Key::generate(), Key::generate());
+    /// let log = LogId::Run(RunId::new("order-7")?);
+    /// let before = Seal::new("default", Keyring::new(old.clone())).fresh(log.clone()).await?;
+    /// let event = Event::RunCancelled { reason: "sold out".into() };
+    /// let first = before.seal(Position::new(1), Timestamp::ZERO, &event)?;
+    ///
+    /// let rotated = Seal::new("default", Keyring::new(new).with_old(old.clone())?);
+    /// let after = rotated.of(log, &first.body).await?;
+    /// assert_eq!(after.key_id(), old.id());
+    /// assert_eq!(after.open(&first)?.event, event);
+    /// # Ok::<(), Error>(()) }).unwrap();
+    /// ```
     pub async fn of(&self, log: LogId, first: &Sealed) -> Result<LogSeal> {
         let parsed = Envelope::parse(first.as_bytes()).and_then(|envelope| {
             log::check_cipher(self.cipher(), &envelope)?;

@@ -1,0 +1,224 @@
+//! What starts runs, finds them and asks them to end.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+};
+
+use rand::Rng;
+use serde::Serialize;
+
+use super::{engine::Inner, handle::RunHandle, session::Session, worker::Hands};
+use crate::{
+    codec,
+    context::Workflow,
+    error::{Error, ErrorKind, Result},
+    event::{Event, Logged, Seed},
+    ids::{LogId, Position, Queue, RunId, WorkflowName},
+    lease::Lease,
+    list::{Deleted, List, RunPage},
+    record::{Append, Appended, By, Due, NewRun},
+    world::World,
+};
+
+/// Starts runs, finds them, and asks them to end. Clones are the same client.
+#[derive(Clone, Debug)]
+pub struct Client {
+    engine: Arc<Inner>,
+}
+
+impl Client {
+    pub(super) fn new(engine: Arc<Inner>) -> Self {
+        Self { engine }
+    }
+
+    /// Starts a run; await the result. See [`Start::id`] for idempotency.
+    pub fn start<I: Serialize, O>(&self, workflow: Workflow<I, O>, input: I) -> Start<I, O> {
+        Start { engine: Arc::clone(&self.engine), workflow, input, id: None }
+    }
+
+    /// The run with this id, whether it exists or not; nothing is asked of the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for an id that no World keeps.
+    pub fn run<I, O>(&self, _workflow: Workflow<I, O>, id: &str) -> Result<RunHandle<O>> {
+        Ok(RunHandle::new(Arc::clone(&self.engine), RunId::new(id)?, None))
+    }
+
+    /// Lists runs.
+    ///
+    /// # Errors
+    /// Those of [`World::list`].
+    pub async fn list(&self, list: &List) -> Result<RunPage> {
+        self.engine.world.list(list).await
+    }
+
+    /// Deletes a run that has ended. Its id stays spent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a run that is open, [`ErrorKind::NotFound`] for none; those of
+    /// [`World::delete`].
+    pub async fn delete(&self, run: &RunId) -> Result<()> {
+        let log = LogId::Run(run.clone());
+        let head = self.engine.world.read(&log, Position::new(u64::MAX), super::ONE).await?.head;
+        match self.engine.world.delete(&log, head).await? {
+            Deleted::Done => Ok(()),
+            Deleted::Open => Err(Error::new(ErrorKind::Invalid, "a run that has not ended")
+                .run(run.clone())
+                .help("cancel it, and wait until it has ended")),
+            Deleted::Absent => Err(Error::new(ErrorKind::NotFound, "no such run").run(run.clone())),
+        }
+    }
+}
+
+/// A run about to be started; await it.
+#[must_use = "a run is started when this is awaited"]
+pub struct Start<I, O> {
+    engine: Arc<Inner>,
+    workflow: Workflow<I, O>,
+    input: I,
+    id: Option<String>,
+}
+
+impl<I, O> fmt::Debug for Start<I, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start")
+            .field("workflow", &self.workflow)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<I, O> Start<I, O> {
+    /// Chooses the run's id, which is the idempotency key: starting it again with the same
+    /// workflow and input gives the same run, with others it is an error.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+}
+
+impl<I, O> IntoFuture for Start<I, O>
+where
+    I: Serialize + Send + 'static,
+    O: 'static,
+{
+    type Output = Result<RunHandle<O>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { engine, workflow, input, id } = self;
+        let input = codec::encode_value(&input);
+        let (name, version, queue) =
+            (workflow.name(), workflow.version_number(), workflow.queue_name());
+        Box::pin(async move {
+            let run = match id {
+                Some(id) => RunId::new(id)?,
+                None => {
+                    let mut random = [0; 10];
+                    rand::rng().fill_bytes(&mut random);
+                    RunId::generate(engine.clock.now(), &random)
+                }
+            };
+            let mut seed = [0; 32];
+            rand::rng().fill_bytes(&mut seed);
+            let created = Event::RunCreated {
+                workflow: WorkflowName::new(name)?,
+                version,
+                input: input?,
+                seed: Seed::from_bytes(seed),
+                parent: None,
+            };
+            create(&engine, run, Queue::new(queue)?, created).await
+        })
+    }
+}
+
+async fn create<O>(
+    engine: &Arc<Inner>,
+    run: RunId,
+    queue: Queue,
+    event: Event,
+) -> Result<RunHandle<O>> {
+    let Event::RunCreated { workflow, .. } = &event else {
+        return Err(Error::new(ErrorKind::Invalid, "a run begins with run_created"));
+    };
+    let log = LogId::Run(run.clone());
+    let seal = engine.seal.fresh(log.clone()).await?;
+    let at = engine.clock.now();
+    let record = seal.seal(Position::new(1), at, &event)?;
+    // A worker of this engine that has room gets the run with its first lease: no claim, no read.
+    let hands = engine.workflow(workflow).and_then(|_| engine.crew.with_room());
+    let (ticket, until) = (Inner::ticket(), at.plus(engine.options.lease));
+    let new = NewRun {
+        queue,
+        workflow: workflow.clone(),
+        due: Due::Now,
+        parent: None,
+        tags: Vec::new(),
+        key: seal.key_id().clone(),
+        lease: hands.is_some().then_some((ticket, until)),
+    };
+    let append = Append {
+        expected: Position::START,
+        records: vec![record.clone()],
+        at,
+        by: By::Creator(new),
+    };
+    match engine.world.append(&log, &append).await? {
+        Appended::Committed { head } => {
+            let end = engine.hub.watch(&run);
+            if let Some((hands, room)) = hands {
+                let lease =
+                    Lease { run: run.clone(), ticket, attempt: 1, until, head, closed: false };
+                let mut session = Session::new(run.clone(), seal, engine, Vec::new());
+                let logged = Arc::new(Logged { position: record.position, at, event });
+                session.created_here(logged, record);
+                Hands::drive(&hands, lease, room, Some(session));
+            } else {
+                engine.hub.work.notify_waiters();
+            }
+            Ok(RunHandle::new(Arc::clone(engine), run, Some(end)))
+        }
+        Appended::Conflict { .. } | Appended::NotOpen => existing(engine, run, &event).await,
+        Appended::Fenced => {
+            Err(Error::new(ErrorKind::Invalid, "a World that fenced a creator out")
+                .run(run)
+                .help("it breaks its contract: run the conformance suite on it"))
+        }
+    }
+}
+
+/// A run that is there already: the same, or an error.
+async fn existing<O>(engine: &Arc<Inner>, run: RunId, wanted: &Event) -> Result<RunHandle<O>> {
+    let log = LogId::Run(run.clone());
+    let page = engine.world.read(&log, Position::START, super::ONE).await?;
+    let Some(first) = page.records.first() else {
+        return Err(Error::new(ErrorKind::Invalid, "the run was deleted, and its id is spent")
+            .run(run)
+            .help("choose another id"));
+    };
+    let found = engine.seal.of(log, &first.body).await?.open(first)?.event;
+    let (
+        Event::RunCreated { workflow: found_workflow, input: found_input, .. },
+        Event::RunCreated { workflow, input, .. },
+    ) = (&found, wanted)
+    else {
+        return Err(Error::new(ErrorKind::Corrupt, "a log that does not begin with run_created")
+            .run(run)
+            .position(Position::new(1)));
+    };
+    let differs = if found_workflow != workflow {
+        format!("the run exists and runs the workflow {found_workflow}")
+    } else if found_input != input {
+        "the run exists with another input".to_owned()
+    } else {
+        return Ok(RunHandle::new(Arc::clone(engine), run, None));
+    };
+    Err(Error::new(ErrorKind::Invalid, differs)
+        .run(run)
+        .position(Position::new(1))
+        .help("an id names one run for ever: choose another, or give the same input"))
+}

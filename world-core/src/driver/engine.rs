@@ -1,0 +1,185 @@
+//! The engine: a World, a seal, and the workflows that run on them.
+
+use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc};
+
+use rand::Rng;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    builder::EngineBuilder,
+    client::Client,
+    clock::Clock,
+    hub::Hub,
+    options::{Options, Residency},
+    worker::{Crew, Worker},
+};
+use crate::{
+    context::Registered,
+    ids::{Queue, Timestamp, WorkflowName},
+    layer::RetryLayer,
+    lease::Ticket,
+    record::Due,
+    replay::{Hydration, HydrationCounters, HydrationCounts},
+    seal::Seal,
+    world::{Limits, World},
+};
+
+/// Runs workflows on a World. Clones are the same engine.
+///
+/// ```
+/// use world_core::{Ctx, Engine, MemoryWorld, Workflow, seal::Key};
+///
+/// const GREET: Workflow<String, String> = Workflow::new("greet");
+///
+/// async fn greet(mut ctx: Ctx, name: String) -> anyhow::Result<String> {
+///     let greeting = ctx.step("greet", async || Ok::<_, anyhow::Error>(format!("Hello, {name}"))).await?;
+///     Ok(greeting + "!")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// let engine =
+///     Engine::builder(MemoryWorld::new()).key(Key::generate()).workflow(GREET, greet).build()?;
+/// let worker = engine.spawn_worker();
+/// let run = engine.client().start(GREET, "Ada".to_owned()).id("greet-ada").await?;
+/// assert_eq!(run.output().await?, "Hello, Ada!");
+/// worker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) world: RetryLayer<Arc<dyn World>>,
+    pub(super) seal: Seal,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: Options,
+    pub(super) limits: Limits,
+    pub(super) hub: Hub,
+    pub(super) crew: Crew,
+    workflows: HashMap<WorkflowName, Registered>,
+    pub(super) queues: Vec<Queue>,
+    bodies: Arc<Semaphore>,
+    counters: Arc<HydrationCounters>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("world", &self.world)
+            .field("seal", &self.seal)
+            .field("options", &self.options)
+            .field("queues", &self.queues)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(super) fn workflow(&self, name: &WorkflowName) -> Option<&Registered> {
+        self.workflows.get(name)
+    }
+
+    pub(super) fn replays_every_turn(&self) -> bool {
+        self.options.residency == Residency::Replay
+    }
+
+    pub(super) fn hydration(&self) -> Hydration {
+        // A resident program opens each result once, so it has nothing to keep.
+        let kept = if self.replays_every_turn() { self.options.hydration_bytes_max } else { 0 };
+        Hydration::counted(kept, Arc::clone(&self.counters))
+    }
+
+    /// When a lease that runs out at `until` is to be renewed: with two thirds of it left.
+    pub(super) fn renew_at(&self, until: Timestamp) -> Timestamp {
+        let left = self.options.lease * 2 / 3;
+        Timestamp::from_millis(until.as_millis().saturating_sub(left.as_millis() as u64))
+    }
+
+    /// The last rest of a run that ends now: until its time of retention is over.
+    pub(super) fn rest_of_closed(&self, now: Timestamp) -> Due {
+        self.options.retention.map_or(Due::Never, |retention| Due::At(now.plus(retention)))
+    }
+
+    pub(super) fn ticket() -> Ticket {
+        let mut bytes = [0; 16];
+        rand::rng().fill_bytes(&mut bytes);
+        Ticket::from_bytes(bytes)
+    }
+
+    /// As many of these permits to run bodies as there are, if there are any.
+    pub(super) fn try_permits(&self, wanted: usize) -> Option<OwnedSemaphorePermit> {
+        let many = u32::try_from(wanted.min(self.bodies.available_permits())).ok()?;
+        if many == 0 {
+            return None;
+        }
+        Arc::clone(&self.bodies).try_acquire_many_owned(many).ok()
+    }
+
+    pub(super) fn wait_for_permit(
+        &self,
+    ) -> Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>> {
+        let bodies = Arc::clone(&self.bodies);
+        Box::pin(async move { bodies.acquire_owned().await.ok() })
+    }
+}
+
+impl Engine {
+    pub(super) fn new(
+        world: Arc<dyn World>,
+        seal: Seal,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        workflows: HashMap<WorkflowName, Registered>,
+        queues: Vec<Queue>,
+    ) -> Self {
+        let inner = Inner {
+            limits: world.info().limits,
+            world: RetryLayer::new(world),
+            seal,
+            clock,
+            hub: Hub::new(options.residents_max),
+            crew: Crew::default(),
+            workflows,
+            queues,
+            bodies: Arc::new(Semaphore::new(options.bodies_max)),
+            counters: Arc::default(),
+            options,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Begins an engine on this World.
+    #[must_use]
+    pub fn builder(world: impl World) -> EngineBuilder {
+        EngineBuilder::new(Arc::new(world))
+    }
+
+    /// Starts a worker for all registered workflows on the current tokio runtime. It works until
+    /// it is shut down, aborted or dropped.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use = "a worker that is dropped stops"]
+    pub fn spawn_worker(&self) -> Worker {
+        Worker::spawn(&self.inner)
+    }
+
+    /// A client of this engine.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(Arc::clone(&self.inner))
+    }
+
+    /// How often results were opened and decoded so far, by all workers of this engine.
+    #[must_use]
+    pub fn hydration_counts(&self) -> HydrationCounts {
+        self.inner.counters.counts()
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+}

@@ -1,0 +1,213 @@
+//! A run's program together with its log: opened, replayed, kept up to date.
+
+use std::sync::Arc;
+
+use super::engine::Inner;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    event::{Event, Logged},
+    ids::{LogId, Position, RunId, Timestamp},
+    record::Record,
+    replay::{Blocked, Hydration, Program},
+    seal::LogSeal,
+};
+
+/// How many deliveries are made before other tasks get a turn.
+const DELIVERIES_A_TURN: u64 = 256;
+
+/// A run's program and where it stands in its log.
+#[derive(Debug)]
+pub(super) struct Session {
+    run: RunId,
+    seal: LogSeal,
+    hydration: Arc<Hydration>,
+    /// The program; none before the first event and after it was blocked.
+    program: Option<Program>,
+    position: Position,
+    /// The sealed log, where the program is executed anew for every turn.
+    records: Option<Vec<Record>>,
+    last_block: Option<(String, Timestamp)>,
+    /// Read, and not delivered yet.
+    backlog: Vec<Record>,
+    /// Committed by this engine's client, and not delivered yet.
+    created: Option<(Arc<Logged>, Record)>,
+}
+
+/// Why a session cannot go on.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The code cannot go on with this log.
+    Blocked(Blocked),
+    /// The store or the seal says no.
+    Error(Error),
+}
+
+impl From<Blocked> for Halt {
+    fn from(blocked: Blocked) -> Self {
+        Self::Blocked(blocked)
+    }
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Corrupt | ErrorKind::Unsupported => {
+                Self::Blocked(Blocked::Unreadable { why: error.to_string() })
+            }
+            _ => Self::Error(error),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(run: RunId, seal: LogSeal, engine: &Inner, backlog: Vec<Record>) -> Self {
+        Self {
+            run,
+            seal,
+            hydration: Arc::new(engine.hydration()),
+            program: None,
+            position: Position::START,
+            records: engine.replays_every_turn().then(Vec::new),
+            last_block: None,
+            backlog,
+            created: None,
+        }
+    }
+
+    /// Takes the first event from its creator, who has just committed it.
+    pub(super) fn created_here(&mut self, created: Arc<Logged>, record: Record) {
+        self.hydration.keep(&created);
+        self.created = Some((created, record));
+    }
+
+    /// Delivers what was read when the session was opened.
+    pub(super) async fn receive_backlog(&mut self, engine: &Inner) -> Result<(), Halt> {
+        if let Some((created, record)) = self.created.take() {
+            self.deliver(engine, &created, Some(&record)).await?;
+        }
+        let backlog = std::mem::take(&mut self.backlog);
+        self.receive(engine, backlog).await
+    }
+
+    pub(super) fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    pub(super) fn seal(&self) -> &LogSeal {
+        &self.seal
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The last reason the run was blocked for, and when.
+    pub(super) fn last_block(&self) -> Option<&(String, Timestamp)> {
+        self.last_block.as_ref()
+    }
+
+    /// The program, once the first event was delivered.
+    pub(super) fn program(&mut self) -> Result<&mut Program, Halt> {
+        self.program.as_mut().ok_or_else(|| {
+            Halt::Blocked(Blocked::Unreadable { why: "the log has no first event".to_owned() })
+        })
+    }
+
+    /// Takes records from the store: opens and delivers them in order.
+    pub(super) async fn receive(
+        &mut self,
+        engine: &Inner,
+        records: Vec<Record>,
+    ) -> Result<(), Halt> {
+        for record in records {
+            let logged = self.hydration.open(record.position, || self.seal.open(&record))?;
+            self.deliver(engine, &logged, Some(&record)).await?;
+        }
+        Ok(())
+    }
+
+    /// Delivers one event that stands in the log.
+    pub(super) async fn deliver(
+        &mut self,
+        engine: &Inner,
+        logged: &Arc<Logged>,
+        record: Option<&Record>,
+    ) -> Result<(), Halt> {
+        if let Some(records) = &mut self.records {
+            records.extend(record.cloned());
+        }
+        if let Event::RunBlocked { why } = &logged.event {
+            self.last_block = Some((why.clone(), logged.at));
+        }
+        match &mut self.program {
+            Some(program) => program.deliver(logged)?,
+            None => self.begin(engine, logged)?,
+        }
+        self.position = logged.position;
+        self.report();
+        if self.position.get().is_multiple_of(DELIVERIES_A_TURN) {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was just committed, so that it need not be opened again.
+    pub(super) fn keep(&self, logged: &Arc<Logged>) {
+        self.hydration.keep(logged);
+    }
+
+    /// Executes the program anew, if that is what every turn does and no body runs.
+    pub(super) async fn turn(&mut self, engine: &Inner) -> Result<(), Halt> {
+        let Some(records) = self.records.take() else { return Ok(()) };
+        let busy = self
+            .program
+            .as_ref()
+            .is_none_or(|program| program.is_busy() || program.output().is_some());
+        if busy {
+            self.records = Some(records);
+            return Ok(());
+        }
+        self.program = None;
+        for record in &records {
+            let logged = self.hydration.open(record.position, || self.seal.open(record))?;
+            self.deliver(engine, &logged, None).await?;
+        }
+        self.records = Some(records);
+        Ok(())
+    }
+
+    fn begin(&mut self, engine: &Inner, created: &Arc<Logged>) -> Result<(), Halt> {
+        let Event::RunCreated { workflow, .. } = &created.event else {
+            let why = format!("it begins with {}", created.event.kind());
+            return Err(Blocked::Unreadable { why }.into());
+        };
+        let Some(registered) = engine.workflow(workflow) else {
+            return Err(Blocked::Unregistered { workflow: workflow.clone() }.into());
+        };
+        let hydration = self.records.is_some().then(|| Arc::clone(&self.hydration));
+        let program =
+            Program::start(self.run.clone(), created, hydration, None, |shared, input| {
+                registered.make(shared, input)
+            })?;
+        self.program = Some(program);
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        let Some(program) = &mut self.program else { return };
+        for warning in program.take_warnings() {
+            tracing::warn!(run = %self.run, %warning, "the workflow's code may have changed");
+        }
+    }
+
+    /// The log.
+    pub(super) fn log(&self) -> LogId {
+        LogId::Run(self.run.clone())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        tracing::trace!(run = %self.run, position = %self.position, "a program leaves memory");
+    }
+}

@@ -1,0 +1,235 @@
+//! A worker's turn with a run: from the lease to giving it back.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use super::{
+    drive::{Drive, Rest, Stop},
+    engine::Inner,
+    hub::Signal,
+    session::{Halt, Session},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    event::{Event, Failure, FailureKind, Logged},
+    ids::{LogId, Position, Timestamp},
+    lease::{Lease, Renewed},
+    record::{Append, Appended, By, Due},
+    replay::Blocked,
+    seal::LogSeal,
+    world::World,
+};
+
+/// The longest time by which a run that kills its workers is slowed down.
+const POISON_DELAY_MAX: Duration = Duration::from_secs(300);
+
+/// The shortest and longest times for which a blocked run rests.
+const BLOCKED_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// How long a run rests whose key is missing or whose store fails.
+const FAILED_REST: Duration = Duration::from_secs(10);
+
+/// Takes a turn with a run. Whatever becomes of it, the worker goes on.
+pub(super) async fn take(
+    engine: &Arc<Inner>,
+    mut lease: Lease,
+    signal: &Arc<Signal>,
+    mut session: Option<Session>,
+) {
+    let run = lease.run.clone();
+    if lease.closed {
+        return retire(engine, &lease).await;
+    }
+    if lease.attempt >= 2
+        && let Err(error) = slow_down(engine, &mut lease).await
+    {
+        tracing::warn!(%run, %error, "the lease of a run without progress was not prolonged");
+        return;
+    }
+    for _ in 0..2 {
+        match drive(engine, &lease, signal, session.take()).await {
+            Ok(()) => return,
+            Err((Stop::Lost, _)) => {
+                tracing::info!(%run, "another worker has the run, or it is over");
+                return;
+            }
+            Err((Stop::Regressed, _)) => {
+                tracing::error!(
+                    %run,
+                    kind = %ErrorKind::Regressed,
+                    "the store has lost acknowledged records; the run is replayed from what is left"
+                );
+                // The lease may be lost with them; if not, its head is what is left.
+                match engine.world.renew(&lease, lease.until).await {
+                    Ok(Renewed::Held { head }) => lease.head = head,
+                    _ => return,
+                }
+            }
+            Err((Stop::Halt(Halt::Blocked(blocked)), place)) => {
+                return block(engine, &lease, &blocked, place).await;
+            }
+            Err((Stop::Halt(Halt::Error(error)), place)) => {
+                return fail(engine, &lease, &error, place).await;
+            }
+        }
+    }
+}
+
+/// What is known of a log when its drive stops.
+struct Place {
+    seal: Option<LogSeal>,
+    head: Position,
+    last_block: Option<(String, Timestamp)>,
+}
+
+async fn drive(
+    engine: &Arc<Inner>,
+    lease: &Lease,
+    signal: &Arc<Signal>,
+    session: Option<Session>,
+) -> std::result::Result<(), (Stop, Place)> {
+    let session = match session {
+        // A program that is ahead of its log has seen what the store has lost.
+        Some(session) if session.position() <= lease.head => session,
+        Some(_) | None => match open(engine, lease).await {
+            Ok(session) => session,
+            Err(error) => {
+                let place = Place { seal: None, head: lease.head, last_block: None };
+                return Err((Stop::Halt(error.into()), place));
+            }
+        },
+    };
+    if engine.options.poison_after.is_some_and(|after| lease.attempt > after.get()) {
+        poison(engine, lease, session.seal()).await;
+        return Ok(());
+    }
+    let mut drive = Drive::new(engine, lease.clone(), Arc::clone(signal), session);
+    let stop = match drive.run().await {
+        Ok(Rest::Resting(due)) => {
+            engine.hub.keep(drive.into_session(), due);
+            return Ok(());
+        }
+        Ok(Rest::Closed | Rest::GivenBack) => return Ok(()),
+        Err(stop) => stop,
+    };
+    let head = drive.head();
+    let session = drive.into_session();
+    let last_block = session.last_block().cloned();
+    Err((stop, Place { seal: Some(session.seal().clone()), head, last_block }))
+}
+
+/// Opens a run that is not in memory: its first page, and the seal that the page names.
+async fn open(engine: &Inner, lease: &Lease) -> Result<Session> {
+    let log = LogId::Run(lease.run.clone());
+    let page = engine.world.read(&log, Position::START, NonZeroU32::MAX).await?;
+    let Some(first) = page.records.first() else {
+        let error = Error::new(ErrorKind::NotFound, "a run that was claimed and has no log");
+        return Err(error.run(lease.run.clone()));
+    };
+    let seal = engine.seal.of(log, &first.body).await?;
+    Ok(Session::new(lease.run.clone(), seal, engine, page.records))
+}
+
+/// Prolongs the lease of a run that made no progress: a run that kills its workers slows down by
+/// itself, and holds nobody up.
+async fn slow_down(engine: &Inner, lease: &mut Lease) -> Result<()> {
+    let doublings = (lease.attempt - 1).min(16);
+    let delay = engine.options.lease.saturating_mul(1 << doublings).min(POISON_DELAY_MAX);
+    let until = engine.clock.now().plus(delay.max(engine.options.lease));
+    match engine.world.renew(lease, until).await? {
+        Renewed::Held { head } => {
+            (lease.until, lease.head) = (until, lease.head.max(head));
+            Ok(())
+        }
+        Renewed::Lost => {
+            Err(Error::new(ErrorKind::Busy, "another worker has the run").run(lease.run.clone()))
+        }
+    }
+}
+
+/// Deletes a run whose time of retention is over.
+async fn retire(engine: &Inner, lease: &Lease) {
+    let log = LogId::Run(lease.run.clone());
+    if engine.options.retention.is_some() {
+        match engine.world.delete(&log, lease.head).await {
+            Ok(deleted) => tracing::debug!(run = %lease.run, ?deleted, "retention is over"),
+            Err(error) => tracing::warn!(run = %lease.run, %error, "a run was not deleted"),
+        }
+        return;
+    }
+    write(engine, lease, None, lease.head, None, Due::Never).await;
+}
+
+/// Ends a run that has killed its workers too often.
+async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) {
+    let claims = lease.attempt - 1;
+    tracing::error!(run = %lease.run, claims, "the run is ended: it brought down its workers");
+    let failure = Failure {
+        kind: FailureKind::Poisoned,
+        message: format!("{claims} workers in a row died while they had the run"),
+        causes: Vec::new(),
+    };
+    let end = Event::RunFailed { failure };
+    let rest = engine.rest_of_closed(engine.clock.now());
+    write(engine, lease, Some(seal), lease.head, Some(end), rest).await;
+}
+
+/// Notes why the code cannot go on with the log, once for each reason, and lets the run rest: the
+/// next deployment may heal it.
+async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
+    let why = blocked.to_string();
+    tracing::error!(run = %lease.run, position = %place.head, kind = blocked.kind(), "the run is blocked");
+    let now = engine.clock.now();
+    let since = place.last_block.filter(|(known, _)| *known == why).map(|(_, at)| at);
+    let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
+    let note = since.is_none().then_some(Event::RunBlocked { why });
+    write(engine, lease, place.seal.as_ref(), place.head, note, Due::At(now.plus(delay))).await;
+}
+
+/// Lets a run rest whose key is missing or whose store fails.
+async fn fail(engine: &Inner, lease: &Lease, error: &Error, place: Place) {
+    tracing::error!(run = %lease.run, %error, "the run cannot be driven now");
+    let due = Due::At(engine.clock.now().plus(FAILED_REST));
+    write(engine, lease, None, place.head, None, due).await;
+}
+
+/// The last append of a turn: at most one event, and the lease back.
+async fn write(
+    engine: &Inner,
+    lease: &Lease,
+    seal: Option<&LogSeal>,
+    head: Position,
+    event: Option<Event>,
+    due: Due,
+) {
+    const TRIES_MAX: u32 = 64;
+    let log = LogId::Run(lease.run.clone());
+    let close = event.as_ref().is_some_and(Event::is_end);
+    let by = By::Owner { ticket: lease.ticket, close, rest: Some(due), tags: None };
+    let mut expected = head;
+    for _ in 0..TRIES_MAX {
+        let at = engine.clock.now();
+        let sealed =
+            seal.zip(event.as_ref()).map(|(seal, event)| seal.seal(expected.next(), at, event));
+        let records = match sealed.transpose() {
+            Ok(record) => record.into_iter().collect(),
+            Err(error) => return tracing::error!(run = %lease.run, %error, "a note was not sealed"),
+        };
+        let append = Append { expected, records, at, by: by.clone() };
+        match engine.world.append(&log, &append).await {
+            Ok(Appended::Conflict { head }) => expected = head,
+            Ok(Appended::Committed { .. }) => {
+                if let Some(event) = event.filter(|_| close) {
+                    let position = append.head_after();
+                    engine.hub.ended(&lease.run, &Arc::new(Logged { position, at, event }));
+                } else if let Due::At(time) = due {
+                    engine.hub.rested(&lease.run, time);
+                }
+                return;
+            }
+            Ok(Appended::Fenced | Appended::NotOpen) => return,
+            Err(error) => {
+                return tracing::warn!(run = %lease.run, %error, "a run was not given back");
+            }
+        }
+    }
+}

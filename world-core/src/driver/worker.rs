@@ -1,0 +1,230 @@
+//! A worker: claims due runs and drives each in a task of its own.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+};
+
+use super::{engine::Inner, hub::Signal, session::Session, turn};
+use crate::{
+    ids::Queue,
+    lease::{Claim, Lease},
+    world::{Wait, World},
+};
+
+/// The most runs of one claim.
+const CLAIM_MAX: usize = 64;
+
+/// How long a worker waits after a claim that failed.
+const CLAIM_RETRY: Duration = Duration::from_millis(500);
+
+/// Claims due runs and drives them, until it is shut down, aborted or dropped. A worker that is
+/// dropped finishes what it is writing and gives its runs back, in the background.
+#[derive(Debug)]
+pub struct Worker {
+    hands: Arc<Hands>,
+}
+
+/// The workers of an engine, so that a client can hand them what it has just created.
+#[derive(Debug, Default)]
+pub(super) struct Crew(Mutex<Vec<Weak<Hands>>>);
+
+/// What a worker works with.
+#[derive(Debug)]
+pub(super) struct Hands {
+    engine: Arc<Inner>,
+    /// A permit for each run that it may drive.
+    runs: Arc<Semaphore>,
+    stopping: AtomicBool,
+    stop: Notify,
+    next_task: AtomicU64,
+    tasks: Mutex<HashMap<u64, (AbortHandle, Option<Arc<Signal>>)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Crew {
+    /// A worker that has room for a run, with the room.
+    pub(super) fn with_room(&self) -> Option<(Arc<Hands>, OwnedSemaphorePermit)> {
+        let mut crew = lock(&self.0);
+        crew.retain(|hands| hands.strong_count() > 0);
+        crew.iter().filter_map(Weak::upgrade).find_map(|hands| {
+            let free = !hands.stopping.load(SeqCst);
+            let room = free.then(|| Arc::clone(&hands.runs).try_acquire_owned().ok())??;
+            Some((hands, room))
+        })
+    }
+}
+
+impl Worker {
+    pub(super) fn spawn(engine: &Arc<Inner>) -> Self {
+        let hands = Arc::new(Hands {
+            engine: Arc::clone(engine),
+            runs: Arc::new(Semaphore::new(engine.options.runs_max)),
+            stopping: AtomicBool::new(false),
+            stop: Notify::new(),
+            next_task: AtomicU64::new(0),
+            tasks: Mutex::default(),
+        });
+        lock(&engine.crew.0).push(Arc::downgrade(&hands));
+        let claiming = Arc::clone(&hands);
+        hands.spawn(None, async move { claiming.claim_until_stopped().await });
+        Self { hands }
+    }
+
+    /// Stops claiming, lets every run finish what it is writing, gives the runs back, and ends.
+    /// Bodies that run are dropped; they run again elsewhere.
+    pub async fn shutdown(self) {
+        self.hands.begin_stop();
+        let all = u32::try_from(self.hands.engine.options.runs_max).unwrap_or(u32::MAX);
+        let _ = self.hands.runs.acquire_many(all).await; // it is never closed
+    }
+
+    /// Stops at once, as if the process had died: leases run out by themselves.
+    pub fn abort(self) {
+        self.hands.begin_stop();
+        for (task, _) in lock(&self.hands.tasks).values() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.hands.begin_stop();
+    }
+}
+
+impl Hands {
+    fn begin_stop(&self) {
+        self.stopping.store(true, SeqCst);
+        self.stop.notify_waiters();
+        let signals: Vec<_> =
+            lock(&self.tasks).values().filter_map(|(_, signal)| signal.clone()).collect();
+        signals.iter().for_each(|signal| signal.tell_stop());
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        signal: Option<Arc<Signal>>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let hands = Arc::clone(self);
+        let id = self.next_task.fetch_add(1, SeqCst);
+        let mut tasks = lock(&self.tasks);
+        // The program and its bodies are polled outside tokio's cooperative budget: a budget that
+        // runs out in the middle of a delivery would make replay depend on it.
+        let task = tokio::spawn(tokio::task::unconstrained(async move {
+            work.await;
+            lock(&hands.tasks).remove(&id);
+        }));
+        tasks.insert(id, (task.abort_handle(), signal));
+    }
+
+    /// Drives a run in a task of its own.
+    pub(super) fn drive(
+        self: &Arc<Self>,
+        lease: Lease,
+        room: OwnedSemaphorePermit,
+        session: Option<Session>,
+    ) {
+        let engine = Arc::clone(&self.engine);
+        let signal = engine.hub.enter(&lease.run);
+        if self.stopping.load(SeqCst) {
+            signal.tell_stop();
+        }
+        let told = Arc::clone(&signal);
+        self.spawn(Some(told), async move {
+            let run = lease.run.clone();
+            turn::take(&engine, lease, &signal, session).await;
+            engine.hub.leave(&run, &signal);
+            drop(room);
+        });
+    }
+
+    async fn claim_until_stopped(self: &Arc<Self>) {
+        let queues = self.engine.queues.clone();
+        while !self.stopping.load(SeqCst) {
+            let stopped = self.stop.notified();
+            let idle = tokio::select! {
+                biased;
+                () = stopped => return,
+                room = Arc::clone(&self.runs).acquire_owned() => match room {
+                    Ok(room) => self.claim(room, &queues).await,
+                    Err(_) => return,
+                },
+            };
+            if idle && !self.stopping.load(SeqCst) {
+                self.wait(&queues).await;
+            }
+        }
+    }
+
+    /// Claims as many runs as there is room for; true when there are no more.
+    async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit, queues: &[Queue]) -> bool {
+        let engine = &self.engine;
+        let mut rooms = vec![room];
+        while rooms.len() < CLAIM_MAX
+            && let Ok(room) = Arc::clone(&self.runs).try_acquire_owned()
+        {
+            rooms.push(room);
+        }
+        let asked = rooms.len();
+        let now = engine.clock.now();
+        engine.hub.pass(now);
+        let claim = Claim {
+            queues: queues.to_vec(),
+            ticket: Inner::ticket(),
+            now,
+            until: now.plus(engine.options.lease),
+            limit: NonZeroU32::new(asked as u32).unwrap_or(NonZeroU32::MIN),
+        };
+        let leases = match engine.world.claim(&claim).await {
+            Ok(leases) => leases,
+            Err(error) => {
+                tracing::warn!(%error, "a claim failed");
+                drop(rooms);
+                engine.clock.alarm(now.plus(CLAIM_RETRY)).await;
+                return false;
+            }
+        };
+        let full = leases.len() == asked;
+        for (lease, room) in leases.into_iter().zip(rooms) {
+            let session = engine.hub.take(&lease.run);
+            self.drive(lease, room, session);
+        }
+        !full
+    }
+
+    async fn wait(&self, queues: &[Queue]) {
+        let engine = &self.engine;
+        let work = engine.hub.work.notified();
+        let stopped = self.stop.notified();
+        let until = engine.clock.now().plus(engine.options.poll);
+        let until = engine.hub.next_due().map_or(until, |due| due.min(until));
+        let wait = Wait { queues: queues.to_vec(), logs: Vec::new(), at_most: engine.options.poll };
+        tokio::select! {
+            () = stopped => {}
+            () = work => {}
+            () = engine.clock.alarm(until) => {}
+            waited = engine.world.wait(&wait) => {
+                if let Err(error) = waited {
+                    tracing::warn!(%error, "waiting for work failed");
+                    engine.clock.alarm(engine.clock.now().plus(CLAIM_RETRY)).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The smallest store there is: two maps. It never removes the records of a deleted log, as a
+//! store that hides first and removes later would not yet have.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Append, Appended, By, Claim, Deleted, Due, KeyId, Kind, Lease, Limits, LogId, NewRun, Position,
+    Queue, Record, Renewed, Result, RunId, Sealed, StreamName, Ticket, Timestamp, Token,
+    WorkflowName,
+    head::{self, Head, Ruling, Run, Stored, Turn},
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Kept {
+    pub(super) heads: BTreeMap<LogId, Head>,
+    pub(super) records: BTreeMap<(LogId, Position), Record>,
+}
+
+impl Stored for Kept {
+    fn head(&mut self, log: &LogId) -> Result<Option<Head>> {
+        Ok(self.heads.get(log).cloned())
+    }
+
+    fn record(&mut self, log: &LogId, position: Position) -> Result<Option<Record>> {
+        Ok(self.records.get(&(log.clone(), position)).cloned())
+    }
+}
+
+impl Kept {
+    /// A store with one run, which its creator drives under this ticket until 100.
+    pub(super) fn with_run(name: &str, ticket: u8) -> Self {
+        let mut kept = Self::default();
+        assert_eq!(kept.append(&run(name), &create(Some(ticket))), committed(1));
+        kept
+    }
+
+    pub(super) fn append(&mut self, log: &LogId, append: &Append) -> Appended {
+        append.check(log, &Limits::LEAST).unwrap();
+        match head::append(log, append, self).unwrap() {
+            Ruling::Answer(answer) => answer,
+            Ruling::Write(head) => {
+                let answer = Appended::Committed { head: head.head };
+                self.heads.insert(log.clone(), head);
+                for record in &append.records {
+                    self.records.insert((log.clone(), record.position), record.clone());
+                }
+                answer
+            }
+        }
+    }
+
+    pub(super) fn claim(&mut self, name: &str, ticket: u8, now: u64, until: u64) -> Option<Lease> {
+        let head = self.heads.get(&run(name))?;
+        let (head, lease) = head::claim(&id(name), head, &ask(ticket, now, until))?;
+        self.heads.insert(run(name), head);
+        Some(lease)
+    }
+
+    pub(super) fn renew(&mut self, lease: &Lease, until: u64) -> Renewed {
+        let log = LogId::Run(lease.run.clone());
+        let (head, renewed) = head::renew(self.heads.get(&log), lease, at(until));
+        self.heads.extend(head.map(|head| (log, head)));
+        renewed
+    }
+
+    pub(super) fn delete(&mut self, log: &LogId, head: u64) -> Deleted {
+        let (head, deleted) = head::delete(log, self.heads.get(log), pos(head)).unwrap();
+        self.heads.extend(head.map(|head| (log.clone(), head)));
+        deleted
+    }
+
+    pub(super) fn run(&self, name: &str) -> &Run {
+        self.heads[&run(name)].run.as_ref().unwrap()
+    }
+
+    pub(super) fn turn(&self, name: &str) -> Turn {
+        self.run(name).turn
+    }
+}
+
+pub(super) fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+pub(super) fn pos(number: u64) -> Position {
+    Position::new(number)
+}
+
+pub(super) fn ticket(number: u8) -> Ticket {
+    Ticket::from_bytes([number; 16])
+}
+
+pub(super) fn id(name: &str) -> RunId {
+    RunId::new(name).unwrap()
+}
+
+pub(super) fn run(name: &str) -> LogId {
+    LogId::Run(id(name))
+}
+
+pub(super) fn stream(run: &str, name: &str) -> LogId {
+    LogId::Stream(id(run), StreamName::new(name).unwrap())
+}
+
+pub(super) fn token(name: &str) -> LogId {
+    LogId::Token(Token::new(name).unwrap())
+}
+
+pub(super) fn committed(head: u64) -> Appended {
+    Appended::Committed { head: pos(head) }
+}
+
+pub(super) fn append(expected: u64, bodies: &[&str], by: By) -> Append {
+    let record = |(position, body): (usize, &&str)| Record {
+        position: pos(expected.saturating_add(1 + position as u64)),
+        kind: Kind(1),
+        at: at(0),
+        body: Sealed::from_stored(body.as_bytes().to_vec()),
+    };
+    let records = bodies.iter().enumerate().map(record).collect();
+    Append { expected: pos(expected), records, at: at(0), by }
+}
+
+/// Makes a ready run, or one that its creator drives until 100.
+pub(super) fn new(lease: Option<u8>) -> By {
+    By::Creator(NewRun {
+        queue: Queue::new("queue").unwrap(),
+        workflow: WorkflowName::new("workflow").unwrap(),
+        due: Due::Now,
+        parent: None,
+        tags: Vec::new(),
+        key: KeyId::new("key").unwrap(),
+        lease: lease.map(|number| (ticket(number), at(100))),
+    })
+}
+
+pub(super) fn create(lease: Option<u8>) -> Append {
+    let body = format!("created {lease:?}");
+    append(0, &[&body], new(lease))
+}
+
+pub(super) fn owner(number: u8) -> By {
+    By::Owner { ticket: ticket(number), close: false, rest: None, tags: None }
+}
+
+pub(super) fn rest(number: u8, due: Due) -> By {
+    By::Owner { ticket: ticket(number), close: false, rest: Some(due), tags: None }
+}
+
+pub(super) fn close(number: u8) -> By {
+    By::Owner { ticket: ticket(number), close: true, rest: None, tags: None }
+}
+
+pub(super) fn step(expected: u64, body: &str, ticket: u8) -> Append {
+    append(expected, &[body], owner(ticket))
+}
+
+pub(super) fn ask(number: u8, now: u64, until: u64) -> Claim {
+    Claim {
+        queues: vec![Queue::new("queue").unwrap()],
+        ticket: ticket(number),
+        now: at(now),
+        until: at(until),
+        limit: std::num::NonZeroU32::MIN,
+    }
+}
