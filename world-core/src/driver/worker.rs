@@ -48,8 +48,11 @@ pub(super) struct Hands {
     stopping: AtomicBool,
     stop: Notify,
     next_task: AtomicU64,
-    tasks: Mutex<HashMap<u64, (AbortHandle, Option<Arc<Signal>>)>>,
+    tasks: Mutex<HashMap<u64, Task>>,
 }
+
+/// How a task is stopped: at once, or by telling it.
+type Task = (AbortHandle, Option<Arc<Signal>>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
