@@ -100,7 +100,7 @@ pub(super) struct Inner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Options,
     pub(super) limits: Limits,
-    pub(super) hub: Hub,
+    pub(super) hub: Arc<Hub>,
     pub(super) crew: Crew,
     workflows: HashMap<WorkflowName, Registered>,
     pub(super) queues: Vec<Queue>,
@@ -206,8 +206,13 @@ impl Engine {
         self.inner.counters.counts()
     }
 
-    pub(crate) fn inner(&self) -> &Arc<Inner> {
+    pub(super) const fn inner(&self) -> &Arc<Inner> {
         &self.inner
+    }
+
+    /// The queues of its workflows.
+    pub(crate) fn queues(&self) -> &[Queue] {
+        &self.inner.queues
     }
 }
 
@@ -402,7 +407,7 @@ impl EngineBuilder {
                 seal,
                 clock: self.clock,
                 limits,
-                hub: Hub::new(self.options.residents_max),
+                hub: Arc::new(Hub::new(self.options.residents_max)),
                 crew: Crew::default(),
                 workflows: self.workflows,
                 queues: self.queues,

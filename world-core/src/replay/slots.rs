@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Blocked, Key, Violation,
+    Blocked, Divergence, Key, Violation,
     hydration::Hydration,
     intents::{Deposit, Outbox},
     wakers::{At, Mode},
@@ -495,6 +495,13 @@ impl Core {
         keys
     }
 
+    /// The open keys that an error shows.
+    pub(super) fn shown_keys(&self) -> Vec<Key> {
+        let mut keys = self.open_keys();
+        keys.truncate(Divergence::SHOWN_MAX);
+        keys
+    }
+
     pub(super) fn open_count(&self) -> usize {
         self.slots.len()
     }
@@ -541,8 +548,12 @@ impl Core {
         Some(self.slots.get_mut(&op).and_then(|slot| slot.waker.take()))
     }
 
-    pub(super) fn wakers(&self) -> Vec<Waker> {
-        self.slots.values().filter_map(|slot| slot.waker.clone()).collect()
+    /// The wakers of at most this many operations, which ones depends on `chance`.
+    pub(super) fn some_wakers(&self, chance: u64, max: usize) -> Vec<Waker> {
+        let spare = self.slots.len().saturating_sub(max) as u64;
+        let skipped = usize::try_from(chance % (spare + 1)).unwrap_or(0);
+        let wakers = self.slots.values().skip(skipped).filter_map(|slot| slot.waker.clone());
+        wakers.take(max).collect()
     }
 
     pub(super) fn retime(&mut self, op: OpId, at: Timestamp) {
