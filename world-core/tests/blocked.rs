@@ -104,9 +104,19 @@ async fn a_body_that_wakes_the_workflow_as_it_is_dropped_is_named() {
         let (_, n) = futures::join!(
             async { futures::future::select(holder, quick).map(|_| ()).await },
             async {
-                third.step("other", async || { rounds(2).await; Done::Ok(2_u64) }).await?;
+                third
+                    .step("other", async || {
+                        rounds(2).await;
+                        Done::Ok(2_u64)
+                    })
+                    .await?;
                 let n = *lock.lock().await;
-                third.step("last", async || { rounds(40).await; Done::Ok(n) }).await
+                third
+                    .step("last", async || {
+                        rounds(40).await;
+                        Done::Ok(n)
+                    })
+                    .await
             }
         );
         Ok(n?)
@@ -163,7 +173,10 @@ async fn a_result_that_no_longer_decodes_is_a_divergence_and_heals() {
     let error = t.deploy().workflow(CHARGE, other_type).finish(&run).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("at position 2"), "{text}");
-    assert!(text.contains("wants a alloc::string::String, and the stored result is none"), "{text}");
+    assert!(
+        text.contains("wants a alloc::string::String, and the stored result is none"),
+        "{text}"
+    );
     assert_eq!(t.deploy().workflow(CHARGE, charge).finish(&run).await.unwrap(), 1);
 }
 

@@ -27,8 +27,8 @@ async fn sleeps(mut ctx: Ctx, (n, seconds): (usize, u64)) -> anyhow::Result<usiz
 async fn a_timer_fires_once_though_its_setting_and_its_firing_stand_in_two_appends() {
     for seconds in [0, 1] {
         let t = TestEngine::new().workflow(SLEEPS, sleeps);
-        let run = t.start(SLEEPS, (100, seconds)).await.unwrap();
-        assert_eq!(t.finish(&run).await.unwrap(), 100);
+        let run = t.start(SLEEPS, (1000, seconds)).await.unwrap();
+        assert_eq!(t.finish(&run).await.unwrap(), 1000);
         assert_eq!(fired(&t.log(run.id()).await.unwrap()), 100);
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     ids::{Position, Timestamp},
     lease::{Lease, Renewed},
     record::{Appended, By, Due},
+    replay::{Blocked, Violation},
     world::World,
 };
 
@@ -48,8 +49,8 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) enum Rest {
     /// The run has ended.
     Closed,
-    /// It waits for a time or for something from outside; the lease was given back.
-    Resting(Option<Timestamp>),
+    /// It waits for a time; the lease was given back.
+    Resting(Timestamp),
     /// The lease was given back because the worker stops.
     GivenBack,
 }
@@ -82,7 +83,7 @@ enum Found {
     /// Something is to be written.
     Pressing,
     /// Nothing runs, and nothing will before this time.
-    Idle(Option<Timestamp>),
+    Idle(Timestamp),
     /// Somebody else may have appended.
     Outside,
     Stopping,
@@ -146,10 +147,16 @@ impl<'a> Drive<'a> {
                 if self.head > self.session.position() {
                     self.catch_up().await?;
                 }
-                self.session.turn(self.engine).await?;
+                if self.pending.is_empty() {
+                    self.session.turn(self.engine).await?;
+                }
                 let claims = self.lease.attempt.saturating_sub(1);
                 self.session.program()?.set_claims(claims);
-                self.write_what_presses()?;
+                if self.signal.is_stopped() && self.session.program()?.output().is_none() {
+                    self.write_rest(Due::Now)?;
+                } else {
+                    self.write_what_presses()?;
+                }
             }
             match poll_fn(|cx| self.poll(cx)).await {
                 Err(halt) => {
@@ -166,9 +173,9 @@ impl<'a> Drive<'a> {
                 Ok(Found::Outside) => self.refresh().await?,
                 Ok(Found::Idle(due)) => {
                     self.permit = None;
-                    self.write_rest(due.map_or(Due::Never, Due::At))?;
+                    self.write_rest(Due::At(due))?;
                 }
-                Ok(Found::Stopping) => self.write_rest(Due::Now)?,
+                Ok(Found::Stopping) => {}
             }
         }
     }
@@ -195,9 +202,8 @@ impl<'a> Drive<'a> {
             }
             let waits_for_permits = self.take_permits(cx)?;
             let program = self.session.program()?;
-            program
-                .set_bodies_max(self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
-            let polled = program.poll_bodies(cx, now);
+            let bodies_max = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+            let polled = program.poll_bodies(cx, now, bodies_max);
             for key in program.take_starved() {
                 tracing::warn!(
                     run = %self.lease.run, %key,
@@ -227,8 +233,11 @@ impl<'a> Drive<'a> {
         let program = self.session.program()?;
         let next = program.next_alarm();
         if self.flight.is_none() && program.is_idle() {
-            let soon = self.engine.clock.now().plus(self.engine.options.linger);
-            if next.is_none_or(|next| next > soon) {
+            // No body runs and no time is waited for: whatever is open is never polled again.
+            let Some(next) = next else {
+                return Poll::Ready(Err(Blocked::from(Violation::WaitsForNothingDurable).into()));
+            };
+            if next > self.engine.clock.now().plus(self.engine.options.linger) {
                 return Poll::Ready(Ok(Found::Idle(next)));
             }
         }
@@ -302,27 +311,28 @@ impl<'a> Drive<'a> {
             if !ended && !program.is_pressing() {
                 return Ok(());
             }
-            self.pending.extend(program.take_batch());
+            program.take_batch(&mut self.pending);
         }
         if ended && !self.pending.back().is_some_and(Event::is_end) {
             let end = self.end()?;
             self.pending.push_back(end);
         }
         let ticket = self.lease.ticket;
-        let close_due = self.engine.rest_of_closed(self.engine.clock.now());
-        self.launch(|took_all| {
+        let engine = Arc::clone(self.engine);
+        self.launch(|took_all, now| {
             let close = ended && took_all;
-            By::Owner { ticket, close, rest: close.then_some(close_due), tags: None }
+            let rest = close.then(|| engine.rest_of_closed(now));
+            By::Owner { ticket, close, rest, tags: None }
         })
     }
 
     /// Gives the lease back, with whatever intents and notes wait.
     fn write_rest(&mut self, due: Due) -> Result<(), Halt> {
         if self.pending.is_empty() {
-            self.pending.extend(self.session.program()?.take_batch());
+            self.session.program()?.take_batch(&mut self.pending);
         }
         let ticket = self.lease.ticket;
-        self.launch(|took_all| By::Owner {
+        self.launch(|took_all, _| By::Owner {
             ticket,
             close: false,
             rest: took_all.then_some(due),
@@ -345,9 +355,10 @@ impl<'a> Drive<'a> {
         })
     }
 
-    fn launch(&mut self, by: impl FnOnce(bool) -> By) -> Result<(), Halt> {
+    fn launch(&mut self, by: impl FnOnce(bool, Timestamp) -> By) -> Result<(), Halt> {
         let limits = self.engine.limits;
         let (at, seal) = (self.engine.clock.now(), self.session.seal().clone());
+        let by = |took_all| by(took_all, at);
         let batch =
             Batch::fill(&mut self.pending, self.session.position(), at, &seal, &limits, by)?;
         self.send(batch, None);
@@ -415,14 +426,13 @@ impl<'a> Drive<'a> {
                 self.engine.hub.ended(&self.lease.run, &logged);
             } else {
                 self.session.keep(&logged);
-                self.session.deliver(self.engine, &logged, Some(record.clone())).await?;
+                self.session.deliver(self.engine, &logged, Some(record)).await?;
             }
         }
         Ok(match rests {
             _ if closes => Some(Rest::Closed),
-            Some(Due::At(time)) => Some(Rest::Resting(Some(time))),
-            Some(Due::Never) => Some(Rest::Resting(None)),
-            Some(Due::Now) => Some(Rest::GivenBack),
+            Some(Due::At(time)) => Some(Rest::Resting(time)),
+            Some(Due::Now | Due::Never) => Some(Rest::GivenBack),
             None => None,
         })
     }

@@ -16,8 +16,11 @@ use crate::{
     world::{Wait, World, WorldExt},
 };
 
+/// How often it is asked whether this engine still drives the run.
+const STILL_DRIVEN: Duration = Duration::from_secs(2);
+
 /// The longest wait for a change in the store before the log is looked at all the same.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// How often a request that meets others' appends is sent again.
 const TRIES_MAX: u32 = 64;
@@ -140,7 +143,9 @@ impl<O> RunHandle<O> {
     where
         O: DeserializeOwned,
     {
-        let end = self.wait_for_end().await?;
+        let end = self.wait_for_end().await;
+        self.engine.hub.unwatch(&self.run);
+        let end = end?;
         match &end.event {
             Event::RunCompleted { output } => codec::decode_value(output).map_err(|error| {
                 let wanted = std::any::type_name::<O>();
@@ -177,7 +182,7 @@ impl<O> RunHandle<O> {
                         Ok(end) => return Ok(end),
                         Err(_) => end = self.engine.hub.watch(&self.run),
                     },
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    () = tokio::time::sleep(STILL_DRIVEN) => {}
                 }
                 continue;
             }

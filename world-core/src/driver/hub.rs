@@ -147,10 +147,8 @@ impl Hub {
     }
 
     /// Keeps a resting run's program, for when it is claimed again.
-    pub(super) fn keep(&self, session: Session, due: Option<Timestamp>) {
-        if let Some(due) = due {
-            self.rested(session.run(), due);
-        }
+    pub(super) fn keep(&self, session: Session, due: Timestamp) {
+        self.rested(session.run(), due);
         let mut dropped = Vec::new();
         {
             let mut state = self.state();

@@ -83,7 +83,7 @@ impl Session {
     /// Delivers what was read when the session was opened.
     pub(super) async fn receive_backlog(&mut self, engine: &Inner) -> Result<(), Halt> {
         if let Some((created, record)) = self.created.take() {
-            self.deliver(engine, &created, Some(record)).await?;
+            self.deliver(engine, &created, Some(&record)).await?;
         }
         let backlog = std::mem::take(&mut self.backlog);
         self.receive(engine, backlog).await
@@ -121,7 +121,7 @@ impl Session {
     ) -> Result<(), Halt> {
         for record in records {
             let logged = self.hydration.open(record.position, || self.seal.open(&record))?;
-            self.deliver(engine, &logged, Some(record)).await?;
+            self.deliver(engine, &logged, Some(&record)).await?;
         }
         Ok(())
     }
@@ -131,10 +131,10 @@ impl Session {
         &mut self,
         engine: &Inner,
         logged: &Arc<Logged>,
-        record: Option<Record>,
+        record: Option<&Record>,
     ) -> Result<(), Halt> {
         if let Some(records) = &mut self.records {
-            records.extend(record);
+            records.extend(record.cloned());
         }
         if let Event::RunBlocked { why } = &logged.event {
             self.last_block = Some((why.clone(), logged.at));

@@ -102,7 +102,7 @@ pub enum Violation {
     /// A body woke the workflow.
     WokenByBody {
         /// The body's step.
-        key: Option<Key>,
+        key: Key,
     },
     /// An operation was made outside the workflow's own poll.
     AskedOutside {
@@ -207,9 +207,8 @@ impl fmt::Display for Violation {
             ),
             Self::WokenByBody { key } => write!(
                 f,
-                "the body of step {} woke the workflow through a channel or lock they share; \
-                 return the value from the step instead",
-                key.as_ref().map_or("?", Key::as_str)
+                "the body of step {key} woke the workflow through a channel or lock they share; \
+                 return the value from the step instead"
             ),
             Self::AskedOutside { key } => write!(
                 f,

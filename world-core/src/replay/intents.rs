@@ -1,6 +1,6 @@
 //! What a program has for its log: intents it asked for, notes, and finished bodies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Key;
 use crate::{
@@ -91,14 +91,13 @@ impl Outbox {
 
     /// All that waits, in the order in which it is to be written: the intents of a delivery stand
     /// before the next decision.
-    pub(super) fn take(&mut self, seen: Seen) -> Vec<Event> {
+    pub(super) fn take(&mut self, seen: Seen, batch: &mut VecDeque<Event>) {
         self.urgent = false;
         let mut intents: Vec<_> = self.intents.values().collect();
         intents.sort_by_key(|(position, _)| *position);
-        let mut events: Vec<Event> = intents.into_iter().map(|(_, event)| event.clone()).collect();
-        events.extend(self.abandoned.iter().map(|key| Event::StepAbandoned { key: key.clone() }));
-        events.append(&mut self.notes);
-        events.extend(self.deposits.drain(..).map(|deposit| deposit.into_event(seen)));
-        events
+        batch.extend(intents.into_iter().map(|(_, event)| event.clone()));
+        batch.extend(self.abandoned.iter().map(|key| Event::StepAbandoned { key: key.clone() }));
+        batch.extend(self.notes.drain(..));
+        batch.extend(self.deposits.drain(..).map(|deposit| deposit.into_event(seen)));
     }
 }

@@ -54,16 +54,21 @@ impl fmt::Debug for Key {
 #[derive(Debug, Default)]
 pub(crate) struct Namer {
     path: String,
+    /// Where the next key is put together.
+    text: String,
     seen: HashMap<Box<str>, u32>,
 }
 
 impl Namer {
     /// The key of the next operation with this name.
     pub(crate) fn operation(&mut self, name: &str) -> Key {
-        let mut text = String::with_capacity(self.path.len() + name.len() + 8);
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
         text.push_str(&self.path);
         self.push_name(&mut text, name);
-        Key(text.into())
+        let key = Key(Arc::from(text.as_str()));
+        self.text = text;
+        key
     }
 
     /// The namer of the next branch with this name.
@@ -72,7 +77,7 @@ impl Namer {
         path.push_str(&self.path);
         self.push_name(&mut path, name);
         path.push('/');
-        Self { path, seen: HashMap::new() }
+        Self { path, ..Self::default() }
     }
 
     /// The branch's own path, empty for the workflow's.

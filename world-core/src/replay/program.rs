@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     Blocked, Divergence, Hydration, Key, Mismatch, Violation,
-    slots::{Core, Identity, Parcel, Shared, Slot, Work, take_ready},
+    slots::{Core, Identity, OpId, Parcel, Shared, Slot, Work},
     wakers::{At, Mode},
 };
 use crate::{
@@ -46,8 +46,15 @@ pub(crate) struct Program {
     output: Option<Output>,
     /// What was open after each position, as far back as a decision may still refer to.
     history: VecDeque<(Position, u64)>,
+    /// Where it stands in its log.
+    position: Position,
     /// Decisions whose `open` differs from what the code waits for.
     warnings: Vec<Divergence>,
+    /// Bodies that were woken and that the workflow did not poll.
+    starved: Vec<Key>,
+    /// Bodies to be polled now, with their wakers.
+    runnable: Vec<(OpId, Option<Waker>)>,
+    claims: u32,
     jitter: Option<Jitter>,
 }
 
@@ -114,7 +121,11 @@ impl Program {
             waker,
             output: None,
             history: VecDeque::new(),
+            position: created.position,
             warnings: Vec::new(),
+            starved: Vec::new(),
+            runnable: Vec::new(),
+            claims: 0,
             jitter,
         };
         program.settle(None)?;
@@ -125,8 +136,8 @@ impl Program {
     }
 
     /// Where it stands in its log.
-    pub(crate) fn position(&self) -> Position {
-        self.shared.core().position
+    pub(crate) const fn position(&self) -> Position {
+        self.position
     }
 
     /// How the workflow ended, once it has.
@@ -177,17 +188,14 @@ impl Program {
 
     /// Bodies that were woken and that the workflow did not poll, since the last call.
     pub(crate) fn take_starved(&mut self) -> Vec<Key> {
-        std::mem::take(&mut self.shared.core().starved)
+        std::mem::take(&mut self.starved)
     }
 
     /// Claims without progress before this one; they count as attempts of what begins now.
     pub(crate) fn set_claims(&mut self, claims: u32) {
-        self.shared.core().claims = claims;
-    }
-
-    /// How many bodies may run at once.
-    pub(crate) fn set_bodies_max(&mut self, bodies_max: usize) {
-        self.shared.core().bodies_max = bodies_max;
+        if std::mem::replace(&mut self.claims, claims) != claims {
+            self.shared.core().claims = claims;
+        }
     }
 
     /// How many bodies run or could begin.
@@ -219,16 +227,16 @@ impl Program {
     }
 
     /// All that waits to be written, in order. The caller keeps it until it is committed.
-    pub(crate) fn take_batch(&mut self) -> Vec<Event> {
+    pub(crate) fn take_batch(&mut self, batch: &mut VecDeque<Event>) {
         let mut core = self.shared.core();
         let seen = Seen { after: core.position, open: core.open_hash };
-        core.outbox.take(seen)
+        core.outbox.take(seen, batch);
     }
 
     /// Delivers the next event of the log, and polls to quiescence.
     pub(crate) fn deliver(&mut self, logged: &Arc<Logged>) -> Result<(), Blocked> {
         self.probe()?;
-        let position = self.position();
+        let position = self.position;
         if logged.position != position.next() {
             return Err(misplaced(logged).into());
         }
@@ -263,17 +271,20 @@ impl Program {
             Event::RunCompleted { .. } | Event::RunFailed { .. } | Event::RunCancelled { .. } => {}
             Event::RunCreated { .. } => return Err(misplaced(logged).into()),
         }
+        self.position = logged.position;
         self.shared.core().position = logged.position;
         self.settle_all()?;
         self.remember();
         Ok(())
     }
 
-    /// Polls bodies at the head of the log: ready when something is to be written at once.
+    /// Polls bodies at the head of the log, at most `bodies_max` at once: ready when something is
+    /// to be written at once.
     pub(crate) fn poll_bodies(
         &mut self,
         cx: &Context<'_>,
         now: Timestamp,
+        bodies_max: usize,
     ) -> Poll<Result<(), Blocked>> {
         self.shared.set_driver(cx.waker());
         if let Err(blocked) = self.probe() {
@@ -283,23 +294,24 @@ impl Program {
             return Poll::Ready(Ok(()));
         }
         for _ in 0..ROUNDS_MAX {
-            let mut woken = take_ready(&self.shared);
-            let runnable = {
+            let mut woken = self.shared.take_ready();
+            let asked = {
                 let mut core = self.shared.core();
+                core.bodies_max = bodies_max;
                 core.expire(now, &mut woken);
-                core.make_runnable(&woken)
+                core.make_runnable(&woken, &mut self.runnable);
+                if self.runnable.is_empty() {
+                    if core.outbox.is_pressing() {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if core.open_count() == 0 {
+                        return Poll::Ready(Err(Violation::WaitsForNothingDurable.into()));
+                    }
+                    return Poll::Pending;
+                }
+                core.asked()
             };
-            if runnable.is_empty() {
-                let core = self.shared.core();
-                if core.outbox.is_pressing() {
-                    return Poll::Ready(Ok(()));
-                }
-                if core.open_count() == 0 {
-                    return Poll::Ready(Err(Violation::WaitsForNothingDurable.into()));
-                }
-                return Poll::Pending;
-            }
-            if let Err(blocked) = self.poll_for_bodies(runnable) {
+            if let Err(blocked) = self.poll_for_bodies(asked) {
                 return Poll::Ready(Err(blocked));
             }
         }
@@ -310,19 +322,19 @@ impl Program {
         Poll::Pending
     }
 
-    fn poll_for_bodies(&mut self, mut runnable: Vec<(u64, Option<Waker>)>) -> Result<(), Blocked> {
+    fn poll_for_bodies(&mut self, asked: OpId) -> Result<(), Blocked> {
         {
             let _at = At::enter(self.shared.id(), Mode::Waking);
-            for (_, waker) in &mut runnable {
+            for (_, waker) in &mut self.runnable {
                 if let Some(waker) = waker.take() {
                     waker.wake();
                 }
             }
         }
-        let asked = self.shared.core().asked();
         let ended = self.poll_workflow(Mode::Bodies)?;
         let mut core = self.shared.core();
-        core.find_starved(&runnable);
+        core.find_starved(&self.runnable, &mut self.starved);
+        self.runnable.clear();
         if let Some(blocked) = core.blocked.take() {
             return Err(blocked);
         }

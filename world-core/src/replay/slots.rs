@@ -156,6 +156,7 @@ pub(crate) struct Shared {
     pub(crate) hydration: Option<Arc<Hydration>>,
     core: Mutex<Core>,
     ready: Mutex<Vec<OpId>>,
+    any_ready: AtomicBool,
     driver: Mutex<Option<Waker>>,
     now: AtomicU64,
     pub(super) root_woken: AtomicBool,
@@ -188,7 +189,6 @@ pub(crate) struct Core {
     pub(super) cancel_reason: String,
     pub(super) finished: bool,
     pub(super) blocked: Option<Blocked>,
-    pub(super) starved: Vec<Key>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -202,6 +202,7 @@ impl Shared {
             hydration,
             core: Mutex::default(),
             ready: Mutex::default(),
+            any_ready: AtomicBool::new(false),
             driver: Mutex::default(),
             now: AtomicU64::new(0),
             root_woken: AtomicBool::new(true),
@@ -243,7 +244,16 @@ impl Shared {
 
     pub(super) fn body_woken(&self, op: OpId) {
         lock(&self.ready).push(op);
+        self.any_ready.store(true, SeqCst);
         self.wake_driver();
+    }
+
+    /// Takes the bodies that were woken.
+    pub(super) fn take_ready(&self) -> Vec<OpId> {
+        if !self.any_ready.load(SeqCst) || !self.any_ready.swap(false, SeqCst) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *lock(&self.ready))
     }
 
     /// Opens an operation. Nothing is ready on the poll that creates it.
@@ -263,6 +273,8 @@ impl Shared {
             self.core().block(Violation::PolledOutside { key: key.clone() });
             return Turn::Pending;
         }
+        // Cloned before the lock is taken: a waker may be user code.
+        let waker = cx.waker().clone();
         let mut core = self.core();
         if core.visible == Some(op) {
             core.visible = None;
@@ -274,26 +286,30 @@ impl Shared {
             };
         }
         let turn = core.polled(op, mode);
-        let keeps_waker = core
-            .slots
-            .get(&op)
-            .is_some_and(|slot| slot.waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())));
+        let old = match core.slots.get_mut(&op) {
+            Some(slot) if slot.waker.as_ref().is_none_or(|old| !old.will_wake(&waker)) => {
+                slot.waker.replace(waker)
+            }
+            _ => Some(waker),
+        };
         drop(core);
-        if !keeps_waker {
-            let new = cx.waker().clone();
-            let old = self.core().slots.get_mut(&op).and_then(|slot| slot.waker.replace(new));
-            drop(old);
-        }
+        drop(old);
         turn
     }
 
     /// Says that a body was polled and has not ended.
     pub(crate) fn body_pending(&self, op: OpId, alarm: Option<Timestamp>) {
+        self.core().set_alarm(op, alarm);
+    }
+
+    /// Finds out whether this step's body, just polled or dropped, has woken the workflow.
+    pub(crate) fn blame_wake(&self, key: &Key) {
+        if !self.woken_by_body.load(SeqCst) || !self.woken_by_body.swap(false, SeqCst) {
+            return;
+        }
         let mut core = self.core();
-        core.set_alarm(op, alarm);
-        if self.woken_by_body.swap(false, SeqCst) {
-            let key = core.slots.get(&op).map(|slot| slot.key.clone());
-            core.block(Violation::WokenByBody { key });
+        if !core.finished {
+            core.block(Violation::WokenByBody { key: key.clone() });
         }
     }
 
@@ -302,10 +318,6 @@ impl Shared {
         let mut core = self.core();
         core.set_body(op, Body::Done);
         core.set_alarm(op, None);
-        if self.woken_by_body.swap(false, SeqCst) {
-            let key = core.slots.get(&op).map(|slot| slot.key.clone());
-            core.block(Violation::WokenByBody { key });
-        }
         core.outbox.deposits.push(deposit);
     }
 
@@ -624,8 +636,11 @@ impl Core {
 
     /// Lets bodies be polled: those that were woken, and as many more as may begin. Returns them
     /// with the wakers to wake.
-    pub(super) fn make_runnable(&mut self, woken: &[OpId]) -> Vec<(OpId, Option<Waker>)> {
-        let mut runnable = Vec::new();
+    pub(super) fn make_runnable(
+        &mut self,
+        woken: &[OpId],
+        runnable: &mut Vec<(OpId, Option<Waker>)>,
+    ) {
         for op in woken {
             if let Some(slot) = self.slots.get_mut(op)
                 && matches!(&slot.work, Work::Step(step) if step.body == Body::Running)
@@ -649,15 +664,18 @@ impl Core {
                 runnable.push((op, slot.waker.clone()));
             }
         }
-        runnable
     }
 
     /// Finds bodies that were woken and that the program did not poll.
-    pub(super) fn find_starved(&mut self, runnable: &[(OpId, Option<Waker>)]) {
+    pub(super) fn find_starved(
+        &mut self,
+        runnable: &[(OpId, Option<Waker>)],
+        starved: &mut Vec<Key>,
+    ) {
         for (op, _) in runnable {
             let Some(slot) = self.slots.get_mut(op) else { continue };
             if slot.runnable && !std::mem::replace(&mut slot.warned, true) {
-                self.starved.push(slot.key.clone());
+                starved.push(slot.key.clone());
             }
         }
     }
@@ -686,8 +704,4 @@ impl Core {
     pub(super) fn next_alarm(&self) -> Option<Timestamp> {
         self.alarms.first().map(|(at, _)| *at)
     }
-}
-
-pub(super) fn take_ready(shared: &Shared) -> Vec<OpId> {
-    std::mem::take(&mut *lock(&shared.ready))
 }
