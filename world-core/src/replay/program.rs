@@ -515,7 +515,7 @@ impl Drop for Program {
 
 fn work_name(slot: &Slot) -> &'static str {
     match slot.work {
-        Work::Timer(_) => "timer",
+        Work::Timer { .. } => "timer",
         Work::Step(_) => "step",
     }
 }
