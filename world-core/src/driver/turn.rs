@@ -13,7 +13,7 @@ use crate::{
     event::{Event, Failure, FailureKind, Logged},
     ids::{LogId, Position, Timestamp},
     lease::{Claim, Lease, Renewed},
-    record::{Append, Appended, By, Due},
+    record::{Append, Appended, By, Due, Kind},
     replay::Blocked,
     seal::LogSeal,
     world::World,
@@ -98,7 +98,6 @@ pub(super) async fn take(
 struct Place {
     seal: Option<LogSeal>,
     head: Position,
-    last_block: Option<(String, Timestamp)>,
 }
 
 async fn drive(
@@ -113,7 +112,7 @@ async fn drive(
         Some(_) | None => match open(engine, lease).await {
             Ok(session) => session,
             Err(error) => {
-                let place = Place { seal: None, head: lease.head, last_block: None };
+                let place = Place { seal: None, head: lease.head };
                 return Err((Stop::Halt(error.into()), place));
             }
         },
@@ -133,8 +132,7 @@ async fn drive(
     };
     let head = drive.head();
     let session = drive.into_session();
-    let last_block = session.last_block().cloned();
-    Err((stop, Place { seal: Some(session.seal().clone()), head, last_block }))
+    Err((stop, Place { seal: Some(session.seal().clone()), head }))
 }
 
 /// Opens a run that is not in memory: its first page, and the seal that the page names.
@@ -199,10 +197,33 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
     let why = blocked.to_string();
     tracing::error!(run = %lease.run, position = %place.head, kind = blocked.kind(), "the run is blocked");
     let now = engine.clock.now();
-    let since = place.last_block.filter(|(known, _)| *known == why).map(|(_, at)| at);
+    let since = match blocked_since(engine, lease, &why, &place).await {
+        Ok(since) => since,
+        Err(error) => return fail(engine, lease, &error, place).await,
+    };
     let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });
     write(engine, lease, place.seal.as_ref(), place.head, note, Due::At(now.plus(delay))).await;
+}
+
+/// Since when the log ends with a note of this reason.
+///
+/// The drive that stops may have stopped before the note, so the note is asked for.
+async fn blocked_since(
+    engine: &Inner,
+    lease: &Lease,
+    why: &str,
+    place: &Place,
+) -> Result<Option<Timestamp>> {
+    let Some(seal) = &place.seal else { return Ok(None) };
+    let before = Position::new(place.head.get().saturating_sub(1));
+    let log = LogId::Run(lease.run.clone());
+    let page = engine.world.read(&log, before, super::ONE).await?;
+    let Some(last) = page.records.last().filter(|last| last.kind == Kind::RUN_BLOCKED) else {
+        return Ok(None);
+    };
+    let note = seal.open(last)?;
+    Ok(matches!(&note.event, Event::RunBlocked { why: known } if known == why).then_some(note.at))
 }
 
 /// Lets a run rest whose key is missing or whose store fails.
