@@ -144,15 +144,14 @@ impl Hands {
         session: Option<Session>,
     ) {
         let engine = Arc::clone(&self.engine);
-        let signal = engine.hub.enter(&lease.run);
+        let driven = engine.hub.enter(&lease.run);
         if self.stopping.load(SeqCst) {
-            signal.tell_stop();
+            driven.signal().tell_stop();
         }
-        let told = Arc::clone(&signal);
+        let told = Arc::clone(driven.signal());
         self.spawn(Some(told), async move {
-            let run = lease.run.clone();
-            turn::take(&engine, lease, &signal, session).await;
-            engine.hub.leave(&run, &signal);
+            turn::take(&engine, lease, driven.signal(), session).await;
+            drop(driven);
             drop(room);
         });
     }
