@@ -58,7 +58,7 @@ pub(super) struct Inner {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: Options,
     pub(super) limits: Limits,
-    pub(super) hub: Hub,
+    pub(super) hub: Arc<Hub>,
     pub(super) crew: Crew,
     workflows: HashMap<WorkflowName, Registered>,
     pub(super) queues: Vec<Queue>,
@@ -140,7 +140,7 @@ impl Engine {
             world: RetryLayer::new(world),
             seal,
             clock,
-            hub: Hub::new(options.residents_max),
+            hub: Arc::new(Hub::new(options.residents_max)),
             crew: Crew::default(),
             workflows,
             queues,
@@ -179,7 +179,12 @@ impl Engine {
         self.inner.counters.counts()
     }
 
-    pub(crate) fn inner(&self) -> &Arc<Inner> {
+    pub(super) const fn inner(&self) -> &Arc<Inner> {
         &self.inner
+    }
+
+    /// The queues of its workflows.
+    pub(crate) fn queues(&self) -> &[Queue] {
+        &self.inner.queues
     }
 }

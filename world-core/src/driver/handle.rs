@@ -70,6 +70,15 @@ pub enum RunError {
         /// Why, in the requester's words.
         reason: String,
     },
+    /// Its code cannot go on with its log. Only a
+    /// [`TestEngine`](crate::testing::TestEngine) says so: elsewhere a blocked run has not ended,
+    /// and the next deployment may heal it.
+    Blocked {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+    },
     /// How it ended could not be learnt.
     World(Error),
 }
@@ -79,6 +88,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Failed { run, failure } => write!(f, "run {run} failed: {failure}"),
             Self::Cancelled { run, reason } => write!(f, "run {run} was cancelled: {reason}"),
+            Self::Blocked { run, why } => write!(f, "run {run} is blocked: {why}"),
             Self::World(error) => error.fmt(f),
         }
     }

@@ -47,6 +47,29 @@ impl Signal {
     }
 }
 
+/// Says that a run is driven here. It ends however the drive does, also when its task is aborted.
+#[derive(Debug)]
+pub(super) struct Driven {
+    hub: Arc<Hub>,
+    run: RunId,
+    signal: Arc<Signal>,
+}
+
+impl Driven {
+    pub(super) const fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        let mut state = self.hub.state();
+        if state.driven.get(&self.run).is_some_and(|known| Arc::ptr_eq(known, &self.signal)) {
+            state.driven.remove(&self.run);
+        }
+    }
+}
+
 /// What the parts of one engine tell each other.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -76,18 +99,11 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that this engine drives a run, until [`Hub::leave`].
-    pub(super) fn enter(&self, run: &RunId) -> Arc<Signal> {
+    /// Says that this engine drives a run, for as long as the answer lives.
+    pub(super) fn enter(self: &Arc<Self>, run: &RunId) -> Driven {
         let signal = Arc::new(Signal::default());
         self.state().driven.insert(run.clone(), Arc::clone(&signal));
-        signal
-    }
-
-    pub(super) fn leave(&self, run: &RunId, signal: &Arc<Signal>) {
-        let mut state = self.state();
-        if state.driven.get(run).is_some_and(|known| Arc::ptr_eq(known, signal)) {
-            state.driven.remove(run);
-        }
+        Driven { hub: Arc::clone(self), run: run.clone(), signal }
     }
 
     pub(super) fn is_driven(&self, run: &RunId) -> bool {

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
 };
@@ -58,6 +59,8 @@ pub(super) struct Crew(Mutex<Vec<Weak<Hands>>>);
 #[derive(Debug)]
 pub(super) struct Hands {
     engine: Arc<Inner>,
+    /// Where it was spawned; a client of another runtime hands it runs too.
+    runtime: Handle,
     /// A permit for each run that it may drive.
     runs: Arc<Semaphore>,
     stopping: AtomicBool,
@@ -90,6 +93,7 @@ impl Worker {
     pub(super) fn spawn(engine: &Arc<Inner>) -> Self {
         let hands = Arc::new(Hands {
             engine: Arc::clone(engine),
+            runtime: Handle::current(),
             runs: Arc::new(Semaphore::new(engine.options.runs_max)),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
@@ -144,7 +148,7 @@ impl Hands {
         let mut tasks = lock(&self.tasks);
         // The program and its bodies are polled outside tokio's cooperative budget: a budget that
         // runs out in the middle of a delivery would make replay depend on it.
-        let task = tokio::spawn(tokio::task::unconstrained(async move {
+        let task = self.runtime.spawn(tokio::task::unconstrained(async move {
             work.await;
             lock(&hands.tasks).remove(&id);
         }));
@@ -159,15 +163,14 @@ impl Hands {
         session: Option<Session>,
     ) {
         let engine = Arc::clone(&self.engine);
-        let signal = engine.hub.enter(&lease.run);
+        let driven = engine.hub.enter(&lease.run);
         if self.stopping.load(SeqCst) {
-            signal.tell_stop();
+            driven.signal().tell_stop();
         }
-        let told = Arc::clone(&signal);
+        let told = Arc::clone(driven.signal());
         self.spawn(Some(told), async move {
-            let run = lease.run.clone();
-            turn::take(&engine, lease, &signal, session).await;
-            engine.hub.leave(&run, &signal);
+            turn::take(&engine, lease, driven.signal(), session).await;
+            drop(driven);
             drop(room);
         });
     }

@@ -96,7 +96,7 @@ pub enum Violation {
     WaitsForNothingDurable,
     /// The workflow moved on although no result was delivered.
     MovedByItself {
-        /// The operations open at that time, sorted.
+        /// The operations open at that time, sorted; at most [`Divergence::SHOWN_MAX`].
         open: Vec<Key>,
     },
     /// A body woke the workflow.
@@ -116,7 +116,7 @@ pub enum Violation {
     },
     /// The workflow wakes itself, or goes through cancelled operations, without end.
     Spins {
-        /// The operations open at that time, sorted.
+        /// The operations open at that time, sorted; at most [`Divergence::SHOWN_MAX`].
         open: Vec<Key>,
     },
 }
