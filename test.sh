@@ -18,7 +18,7 @@ finish() {
         /^test result:/ { passed += $4; failed += $6; ignored += $8 }
         END {
             if (status != 0 && failed == 0) failed = 1
-            if (ignored) printf "%d were not run\n", ignored
+            if (ignored) printf "%d ignored\n", ignored
             printf "%d passed, %d failed\n", passed, failed
         }'
     exit "$status"
