@@ -29,7 +29,7 @@ async fn a_timer_fires_once_though_its_setting_and_its_firing_stand_in_two_appen
         let t = TestEngine::new().workflow(SLEEPS, sleeps);
         let run = t.start(SLEEPS, (1000, seconds)).await.unwrap();
         assert_eq!(t.finish(&run).await.unwrap(), 1000);
-        assert_eq!(fired(&t.log(run.id()).await.unwrap()), 100);
+        assert_eq!(fired(&t.log(run.id()).await.unwrap()), 1000);
     }
 }
 
