@@ -2,7 +2,10 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rusqlite::{Connection, params};
@@ -17,40 +20,38 @@ use crate::{
     store::{Tx, Write},
 };
 
+pub(crate) const ANY_READY: &str =
+    "SELECT EXISTS (SELECT 1 FROM logs WHERE queue = ?1 AND due = 1)";
+pub(crate) const OLDEST: &str =
+    "SELECT log, name, at, head, base, state, last, attempt, due, at, ticket
+    FROM logs WHERE queue = ?1 AND due = ?2 AND at <= ?3 ORDER BY at, log";
+
 /// The most leases one claim gives.
 const LEASES_MAX: usize = 256;
 
-/// Which of the two kinds of due run, the ready and the timed, a claim of some queues takes first
+/// Which of the two kinds of due run, the ready and the timed, goes first where there are both
 /// (rule L2): the other one than last time. Sets of queues share 64 answers.
 #[derive(Debug, Default)]
 pub(crate) struct Turns(AtomicU64);
 
 impl Turns {
-    fn bit(claim: &Claim) -> u64 {
+    fn is_timed_first(&self, claim: &Claim) -> bool {
         let mut hasher = DefaultHasher::new();
         claim.queues.hash(&mut hasher);
-        1 << (hasher.finish() % 64)
-    }
-
-    pub(crate) fn timed_first(&self, claim: &Claim) -> bool {
-        self.0.load(Ordering::Relaxed) & Self::bit(claim) != 0
-    }
-
-    /// After a claim has given leases, the other kind is first.
-    pub(crate) fn next(&self, claim: &Claim) {
-        self.0.fetch_xor(Self::bit(claim), Ordering::Relaxed);
+        let bit = 1 << (hasher.finish() % 64);
+        self.0.fetch_xor(bit, Ordering::Relaxed) & bit != 0
     }
 }
 
 /// Whether any run of these queues is due: the question that takes no write lock.
-pub(crate) fn any_due(conn: &Connection, claim: &Claim, blank: &NewRun) -> Result<bool> {
-    Ok(!due_runs(conn, claim, 1, false, blank)?.is_empty())
+pub(crate) fn any_due(conn: &Connection, claim: &Claim, blank: &Arc<NewRun>) -> Result<bool> {
+    Ok(!oldest(conn, claim, READY, 1, blank)?.is_empty()
+        || !oldest(conn, claim, TIMED, 1, blank)?.is_empty())
 }
 
 /// Whether any run of these queues is ready, whatever the time.
 pub(crate) fn any_ready(conn: &Connection, queues: &[world_core::Queue]) -> Result<bool> {
-    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM logs WHERE queue = ?1 AND due = 1)";
-    let mut statement = conn.prepare_cached(SQL).explain()?;
+    let mut statement = conn.prepare_cached(ANY_READY).explain()?;
     for queue in queues {
         if statement.query_row([queue.as_str()], |row| row.get(0)).explain()? {
             return Ok(true);
@@ -59,11 +60,11 @@ pub(crate) fn any_ready(conn: &Connection, queues: &[world_core::Queue]) -> Resu
     Ok(false)
 }
 
-/// A claim, and which kind of due run it takes first.
+/// A claim.
 #[derive(Debug)]
 pub(crate) struct ClaimDue {
     pub(crate) claim: Claim,
-    pub(crate) timed_first: bool,
+    pub(crate) turns: Arc<Turns>,
 }
 
 impl Write for ClaimDue {
@@ -72,8 +73,12 @@ impl Write for ClaimDue {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Lease>> {
         let limit = usize::try_from(self.claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
+        let ready = oldest(tx.conn, &self.claim, READY, limit, tx.blank)?;
+        let timed = oldest(tx.conn, &self.claim, TIMED, limit, tx.blank)?;
+        let is_timed_first =
+            !ready.is_empty() && !timed.is_empty() && self.turns.is_timed_first(&self.claim);
         let mut leases = Vec::new();
-        for due in due_runs(tx.conn, &self.claim, limit, self.timed_first, tx.blank)? {
+        for due in in_turn(ready, timed, is_timed_first, limit) {
             if let Some((after, lease)) = head::claim(&due.run, &due.head, &self.claim) {
                 store_turn(tx, &LogId::Run(due.run), due.number, &after)?;
                 leases.push(lease);
@@ -94,53 +99,51 @@ struct DueRun {
     head: Head,
 }
 
-/// The runs to give: oldest first of each kind, the kinds in turn.
-fn due_runs(
-    conn: &Connection,
-    claim: &Claim,
+/// The runs to give: the two kinds in turn, each in its order.
+fn in_turn(
+    ready: Vec<DueRun>,
+    timed: Vec<DueRun>,
+    is_timed_first: bool,
     limit: usize,
-    timed_first: bool,
-    blank: &NewRun,
-) -> Result<Vec<DueRun>> {
-    let mut ready = oldest(conn, claim, READY, i64::MAX, limit, blank)?.into_iter();
-    let mut timed = oldest(conn, claim, TIMED, row::millis(claim.now)?, limit, blank)?.into_iter();
-    let mut chosen = Vec::new();
-    let mut is_timed = timed_first;
-    while chosen.len() < limit {
-        let next = if is_timed {
-            timed.next().or_else(|| ready.next())
-        } else {
-            ready.next().or_else(|| timed.next())
-        };
-        let Some(next) = next else { break };
-        chosen.push(next);
-        is_timed = !is_timed;
+) -> Vec<DueRun> {
+    let (mut one, mut other) = (ready.into_iter(), timed.into_iter());
+    if is_timed_first {
+        std::mem::swap(&mut one, &mut other);
     }
-    Ok(chosen)
+    let mut chosen = Vec::new();
+    loop {
+        let before = chosen.len();
+        chosen.extend(one.next());
+        chosen.extend(other.next());
+        if chosen.len() == before || chosen.len() >= limit {
+            chosen.truncate(limit);
+            return chosen;
+        }
+    }
 }
 
+/// The oldest runs of one kind that are due.
 fn oldest(
     conn: &Connection,
     claim: &Claim,
-    due: i64,
-    until: i64,
+    kind: i64,
     limit: usize,
-    blank: &NewRun,
+    blank: &Arc<NewRun>,
 ) -> Result<Vec<DueRun>> {
-    const SQL: &str = "SELECT log, name, at, head, base, state, last, attempt, due, at, ticket
-        FROM logs WHERE queue = ?1 AND due = ?2 AND at <= ?3 ORDER BY at, log";
-    let mut statement = conn.prepare_cached(SQL).explain()?;
+    // The ready are due whatever their time.
+    let until = if kind == TIMED { row::millis(claim.now)? } else { i64::MAX };
+    let mut statement = conn.prepare_cached(OLDEST).explain()?;
     let mut found = Vec::new();
     for (seen, queue) in claim.queues.iter().enumerate() {
         if claim.queues[..seen].contains(queue) {
             continue;
         }
-        let mut rows = statement.query(params![queue.as_str(), due, until]).explain()?;
+        let mut rows = statement.query(params![queue.as_str(), kind, until]).explain()?;
         let mut of_queue = 0;
         while of_queue < limit
             && let Some(row) = rows.next().explain()?
         {
-            let new = || NewRun { queue: queue.clone(), ..blank.clone() };
+            let new = || Arc::new(NewRun { queue: queue.clone(), ..NewRun::clone(blank) });
             match due_run(row, new) {
                 Ok(run) => {
                     found.push(run);
@@ -156,7 +159,7 @@ fn oldest(
     Ok(found)
 }
 
-fn due_run(row: &rusqlite::Row<'_>, new: impl FnOnce() -> NewRun) -> Result<DueRun> {
+fn due_run(row: &rusqlite::Row<'_>, new: impl FnOnce() -> Arc<NewRun>) -> Result<DueRun> {
     let run = RunId::new(row.get::<_, String>(1).explain()?)?;
     let log = LogId::Run(run);
     let head = row::head(row, 3, &log, true, new)?;

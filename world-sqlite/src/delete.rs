@@ -7,6 +7,7 @@ use crate::{
     error::Explain,
     row::{self, Columns, DELETED},
     store::{Tx, Write},
+    wait::Topic,
 };
 
 /// The most records one transaction removes.
@@ -40,6 +41,7 @@ impl Write for DeleteLog {
         };
         if let Some(tombstone) = tombstone {
             hide(tx, log, row.number, &tombstone)?;
+            tx.touch(Topic::Log(log.clone()));
         }
         let is_more = !remove(tx, log, row.number)?;
         Ok(Progress { deleted, is_more })
@@ -61,7 +63,7 @@ fn hide(tx: &mut Tx<'_>, log: &LogId, number: i64, tombstone: &head::Head) -> Re
     let LogId::Run(run) = log else { return Ok(()) };
     tx.change(
         log,
-        "UPDATE logs SET state = ?2, base = head WHERE name = ?1 AND kind = 2",
+        "UPDATE logs SET state = ?2, head = 0, base = 0 WHERE name = ?1 AND kind = 2",
         params![run.as_str(), DELETED],
     )?;
     let sql = "DELETE FROM runs WHERE log = ?1 RETURNING tags";

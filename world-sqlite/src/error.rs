@@ -163,14 +163,15 @@ pub(crate) fn corrupt(log: &LogId, position: Option<Position>, what: &'static st
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error as _;
-
     use super::*;
 
     fn kind(stage: Stage, code: i32) -> ErrorKind {
         let fault = Fault::of(stage, rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
         let error = fault.error();
-        assert!(error.to_string().contains("; ") && error.source().is_some(), "{error}");
+        assert!(
+            error.to_string().contains("; ") && std::error::Error::source(&error).is_some(),
+            "{error}"
+        );
         error.kind()
     }
 

@@ -14,6 +14,7 @@ mod append;
 mod claim;
 mod delete;
 mod error;
+mod job;
 mod list;
 mod open;
 mod options;

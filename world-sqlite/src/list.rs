@@ -1,5 +1,7 @@
 //! Listing runs, in the order they were created in.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Row, params};
 use world_core::{
     Cursor, Error, ErrorKind, KeyId, List, LogId, NewRun, Queue, Result, RunId, RunMeta, RunPage,
@@ -112,7 +114,7 @@ fn meta(row: &Row<'_>) -> Result<RunMeta> {
     };
     let created = row::timestamp(row.get(6).about(&log)?)
         .ok_or_else(|| bad("a creation time that is none"))?;
-    match row::head(row, 8, &log, true, || new)? {
+    match row::head(row, 8, &log, true, || Arc::new(new))? {
         Head { head, run: Some(run), .. } => {
             let LogId::Run(id) = log else { return Err(corrupt(&log, None, "no run")) };
             Ok(Run { created, ..run }.meta(id, head))

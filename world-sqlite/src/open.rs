@@ -23,6 +23,8 @@ const WAL_BYTES_MAX: i64 = 64 << 20;
 const CACHE_KIB: i64 = 8 << 10;
 /// Statements a connection keeps prepared: more than there are.
 const STATEMENTS_MAX: usize = 48;
+/// The smallest page SQLite has, and so the smallest database.
+const PAGE_BYTES_MIN: u64 = 512;
 /// The pause between two tries for a lock while the file is opened.
 const LOCK_TRY_EVERY: Duration = Duration::from_millis(2);
 
@@ -52,20 +54,49 @@ impl File {
 
     /// The connection that writes; makes or migrates what is not there yet.
     pub(crate) fn writer(&self) -> Result<Connection, Fault> {
-        let conn = self.connect()?;
-        let deadline = Instant::now() + self.options.busy_timeout;
-        retry(deadline, || schema::recognise(&conn))?;
-        retry(deadline, || wal(&conn))?;
-        self.set_durability(&conn)?;
-        retry(deadline, || schema::migrate(&conn))?;
-        Ok(conn)
+        self.patiently(|| {
+            self.check_size()?;
+            let conn = self.connect()?;
+            schema::recognise(&conn)?;
+            wal(&conn)?;
+            self.set_durability(&conn)?;
+            schema::migrate(&conn)?;
+            Ok(conn)
+        })
     }
 
     /// A connection that only reads, of a file that a writer has opened before.
     pub(crate) fn reader(&self) -> Result<Connection, Fault> {
-        let conn = self.connect()?;
-        set(&conn, "query_only", 1)?;
-        Ok(conn)
+        self.patiently(|| {
+            let conn = self.connect()?;
+            set(&conn, "query_only", 1)?;
+            Ok(conn)
+        })
+    }
+
+    /// Tries for as long as another process's lock may be waited for.
+    fn patiently<T>(&self, open: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
+        let deadline = Instant::now() + self.options.busy_timeout;
+        loop {
+            match open() {
+                Err(fault) if fault.is_busy() && Instant::now() < deadline => {
+                    thread::sleep(LOCK_TRY_EVERY);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// SQLite takes a file too short for a header as empty, and writes over it.
+    fn check_size(&self) -> Result<(), Fault> {
+        match std::fs::metadata(&self.path) {
+            Ok(file) if (1..PAGE_BYTES_MIN).contains(&file.len()) => Err(Fault::new(
+                ErrorKind::Unsupported,
+                "the file is too short for a database",
+                "name another file, or restore it from a copy; this one was left as it is",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn connect(&self) -> Result<Connection, Fault> {
@@ -136,17 +167,6 @@ fn wal(conn: &Connection) -> Result<(), Fault> {
 
 fn set(conn: &Connection, name: &str, value: i64) -> Result<(), Fault> {
     conn.pragma_update(None, name, value).map_err(open)
-}
-
-fn retry(deadline: Instant, mut work: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
-    loop {
-        match work() {
-            Err(fault) if fault.is_busy() && Instant::now() < deadline => {
-                thread::sleep(LOCK_TRY_EVERY);
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 pub(crate) fn open(error: rusqlite::Error) -> Fault {

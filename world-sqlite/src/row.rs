@@ -1,5 +1,7 @@
 //! A log's small row in the table `logs`: to and from a [`Head`], with every value checked.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use world_core::{
     Error, ErrorKind, Kind, LogId, NewRun, Position, Result, Ticket, Timestamp,
@@ -43,15 +45,16 @@ pub(crate) struct LogRow {
     pub(crate) head: Head,
 }
 
+pub(crate) const LOAD: &str = "SELECT log, head, base, state, last, attempt, due, at, ticket
+    FROM logs WHERE name = ?2 AND kind = ?1 AND stream = ?3";
+
 /// Loads a log's row; `new` stands in for what a run was created with.
-pub(crate) fn load(conn: &Connection, log: &LogId, new: &NewRun) -> Result<Option<LogRow>> {
-    const SQL: &str = "SELECT log, head, base, state, last, attempt, due, at, ticket
-        FROM logs WHERE name = ?2 AND kind = ?1 AND stream = ?3";
+pub(crate) fn load(conn: &Connection, log: &LogId, new: &Arc<NewRun>) -> Result<Option<LogRow>> {
     let Columns(kind, name, stream) = Columns::of(log);
-    let mut statement = conn.prepare_cached(SQL).about(log)?;
+    let mut statement = conn.prepare_cached(LOAD).about(log)?;
     statement
         .query_row(params![kind, name, stream], |row| {
-            Ok((row.get(0)?, head(row, 1, log, kind == 1, || new.clone())))
+            Ok((row.get(0)?, head(row, 1, log, kind == 1, || Arc::clone(new))))
         })
         .optional()
         .about(log)?
@@ -65,7 +68,7 @@ pub(crate) fn head(
     first: usize,
     log: &LogId,
     is_run: bool,
-    new: impl FnOnce() -> NewRun,
+    new: impl FnOnce() -> Arc<NewRun>,
 ) -> Result<Head> {
     let number = |column: usize| row.get::<_, i64>(first + column).about(log);
     let bad = |what| corrupt(log, None, what);
@@ -76,7 +79,7 @@ pub(crate) fn head(
     let state = number(2)?;
     let run = if is_run && state != DELETED {
         Some(Run {
-            new: new().into(),
+            new: new(),
             // Like `new`: no ruling looks at it.
             created: Timestamp::ZERO,
             last: kind(number(3)?).ok_or_else(|| bad("a kind that is none"))?,

@@ -1,6 +1,7 @@
 //! The one connection that writes, and its transactions.
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -42,7 +43,7 @@ pub(crate) trait Write {
 pub(crate) struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     /// Stands in for what a run was created with.
-    pub(crate) blank: &'a NewRun,
+    pub(crate) blank: &'a Arc<NewRun>,
     /// Whether anything was written: if so, a failure undoes the transaction.
     pub(crate) wrote: bool,
     topics: &'a mut Vec<Topic>,
@@ -70,8 +71,11 @@ pub(crate) struct Store {
     conn: Option<Connection>,
     /// Where to open it anew; `None` in memory.
     file: Option<File>,
-    blank: NewRun,
+    blank: Arc<NewRun>,
     topics: Vec<Topic>,
+    /// How many transactions were committed.
+    #[cfg(test)]
+    pub(crate) commits: usize,
 }
 
 impl Store {
@@ -80,7 +84,7 @@ impl Store {
             Some(file) => file.writer()?,
             None => memory()?,
         };
-        let blank = NewRun {
+        let blank = Arc::new(NewRun {
             queue: Queue::new("-")?,
             workflow: WorkflowName::new("-")?,
             due: Due::Never,
@@ -88,8 +92,15 @@ impl Store {
             tags: Vec::new(),
             key: KeyId::new("-")?,
             lease: None,
-        };
-        Ok(Self { conn: Some(conn), file, blank, topics: Vec::new() })
+        });
+        Ok(Self {
+            conn: Some(conn),
+            file,
+            blank,
+            topics: Vec::new(),
+            #[cfg(test)]
+            commits: 0,
+        })
     }
 
     /// The connection, to read with in memory and to test with.
@@ -102,7 +113,7 @@ impl Store {
     }
 
     /// What stands in for what a run was created with, where nobody looks at it.
-    pub(crate) fn blank(&self) -> &NewRun {
+    pub(crate) fn blank(&self) -> &Arc<NewRun> {
         &self.blank
     }
 
@@ -154,6 +165,10 @@ impl Store {
         let Err(error) = conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]))
         else {
             waiters.tell(&mut self.topics);
+            #[cfg(test)]
+            {
+                self.commits += 1;
+            }
             return Ok(());
         };
         let fault = Fault::of(Stage::Commit, error);

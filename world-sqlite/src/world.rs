@@ -51,12 +51,12 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct SqliteWorld {
-    writer: Writer,
+    pub(crate) writer: Writer,
     /// `None` in memory, where the one connection reads too.
     readers: Option<Readers>,
     waiters: Arc<Waiters>,
-    turns: Turns,
-    blank: NewRun,
+    turns: Arc<Turns>,
+    blank: Arc<NewRun>,
 }
 
 impl SqliteWorld {
@@ -95,15 +95,15 @@ impl SqliteWorld {
     fn start(file: Option<File>) -> Result<Self> {
         let store = Store::open(file.clone())?;
         let waiters = Arc::new(Waiters::default());
-        let blank = store.blank().clone();
+        let blank = Arc::clone(store.blank());
         let writer = Writer::start(store, Arc::clone(&waiters)).map_err(|error| {
             Error::new(ErrorKind::Unavailable, "no thread for the writer").source(error)
         })?;
-        Ok(Self { writer, readers: file.map(Readers::of), waiters, turns: Turns::default(), blank })
+        Ok(Self { writer, readers: file.map(Readers::of), waiters, turns: Arc::default(), blank })
     }
 
     /// Reads with a connection of its own, or in memory with the one there is.
-    fn reading<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    pub(crate) fn reading<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         match &self.readers {
             Some(readers) => readers.with(read),
             None => read(self.writer.store().conn()?),
@@ -144,13 +144,8 @@ impl World for SqliteWorld {
         if !self.reading(|conn| claim::any_due(conn, claim, &self.blank))? {
             return Ok(Vec::new());
         }
-        let timed_first = self.turns.timed_first(claim);
-        let write = ClaimDue { claim: claim.clone(), timed_first };
-        let leases = self.writer.submit(None, write).await?;
-        if !leases.is_empty() {
-            self.turns.next(claim);
-        }
-        Ok(leases)
+        let write = ClaimDue { claim: claim.clone(), turns: Arc::clone(&self.turns) };
+        self.writer.submit(None, write).await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {

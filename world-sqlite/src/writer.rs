@@ -11,7 +11,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError},
@@ -23,7 +22,8 @@ use world_core::{Error, ErrorKind, Result, RunId};
 
 use crate::{
     error::Fault,
-    store::{Begun, Store, Tx, Write},
+    job::{Entry, Queued},
+    store::{Begun, Store, Write},
     wait::Waiters,
 };
 
@@ -60,13 +60,6 @@ struct Queue {
     last: u64,
 }
 
-#[derive(Debug)]
-struct Entry {
-    job: Box<dyn Job>,
-    /// Its group was undone: it runs in a transaction of its own.
-    alone: bool,
-}
-
 impl Writer {
     pub(crate) fn start(store: Store, waiters: Arc<Waiters>) -> io::Result<Self> {
         let shared = Arc::new(Shared {
@@ -87,16 +80,32 @@ impl Writer {
         lock(&self.shared.store)
     }
 
+    /// How many writes wait.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.shared.queue).jobs.len()
+    }
+
+    /// Commits a group of what waits.
+    #[cfg(test)]
+    pub(crate) fn lead(&self) {
+        self.shared.lead();
+    }
+
     /// Does a write and answers once it is committed.
     ///
     /// `run` is whose write it is; without, it is taken to have no company.
     pub(crate) async fn submit<W: Write>(&self, run: Option<&RunId>, write: W) -> Result<W::Reply> {
-        let (company, answer) = match self.shared.enter(run, write) {
+        let (company, mut answer) = match self.shared.enter(run, write) {
             Entered::Done(outcome) => return outcome,
             Entered::Queued { company, answer } => (company, answer),
         };
         if company {
             tokio::task::yield_now().await;
+            // Whoever was answered meanwhile leaves the next group to those who wait for it.
+            if let Ok(outcome) = answer.try_recv() {
+                return outcome;
+            }
             self.shared.lead();
         }
         answer.await.unwrap_or_else(|_| {
@@ -147,8 +156,7 @@ impl Shared {
             }
         }
         let (sender, answer) = oneshot::channel();
-        let bytes = write.bytes();
-        let job = Queued { write: write.into_owned(), bytes, reply: None, sender };
+        let job = Queued::new(write, sender);
         let mut queue = lock(&self.queue);
         if queue.jobs.len() >= QUEUED_MAX {
             let full = Error::new(ErrorKind::Unavailable, "too many writes wait for the database")
@@ -302,56 +310,6 @@ fn apply_all(store: &mut Store, group: &mut [Entry]) -> bool {
         }
     }
     true
-}
-
-/// A write that waits, whatever its kind.
-trait Job: Send + fmt::Debug {
-    /// Applies it and keeps the reply; `false` when it failed.
-    fn apply(&mut self, tx: &mut Tx<'_>) -> bool;
-    /// Tells the reply.
-    fn answer(self: Box<Self>);
-    /// Tells a failure of the whole group.
-    fn fail(self: Box<Self>, fault: &Fault);
-    fn is_abandoned(&self) -> bool;
-    fn bytes(&self) -> usize;
-}
-
-struct Queued<W: Write> {
-    write: W,
-    bytes: usize,
-    reply: Option<Result<W::Reply>>,
-    sender: oneshot::Sender<Result<W::Reply>>,
-}
-
-impl<W: Write> fmt::Debug for Queued<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queued").finish_non_exhaustive()
-    }
-}
-
-impl<W: Write + Send> Job for Queued<W> {
-    fn apply(&mut self, tx: &mut Tx<'_>) -> bool {
-        self.reply.insert(self.write.apply(tx)).is_ok()
-    }
-
-    fn answer(self: Box<Self>) {
-        if let Some(reply) = self.reply {
-            // A caller that has gone is told nothing.
-            let _ = self.sender.send(reply);
-        }
-    }
-
-    fn fail(self: Box<Self>, fault: &Fault) {
-        let _ = self.sender.send(Err(fault.error()));
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 fn hash(run: &RunId) -> u64 {

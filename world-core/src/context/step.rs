@@ -220,6 +220,7 @@ impl<'a, T> Step<'a, T> {
             let _at = At::enter(self.shared.id(), Mode::Body);
             guarded(|| body.as_mut().poll(&mut Context::from_waker(signal.arm())))
         };
+        self.shared.blame_wake(&self.key);
         if let Ok(Poll::Pending) = polled {
             return self.shared.body_pending(self.op, self.alarm);
         }
@@ -330,6 +331,7 @@ impl<'a, T> Step<'a, T> {
             let _at = At::enter(self.shared.id(), Mode::Body);
             // A panic of a destructor comes after the outcome is known, and changes nothing.
             let _ = guarded(|| drop(body));
+            self.shared.blame_wake(&self.key);
         }
     }
 

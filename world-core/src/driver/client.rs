@@ -47,6 +47,11 @@ impl Client {
         Ok(RunHandle::new(Arc::clone(&self.engine), RunId::new(id)?, None))
     }
 
+    /// The run with this id, whatever its workflow.
+    pub(crate) fn handle<O>(&self, run: RunId) -> RunHandle<O> {
+        RunHandle::new(Arc::clone(&self.engine), run, None)
+    }
+
     /// Lists runs.
     ///
     /// # Errors

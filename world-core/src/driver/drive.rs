@@ -29,6 +29,7 @@ use crate::{
     ids::{Position, Timestamp},
     lease::{Lease, Renewed},
     record::{Appended, By, Due},
+    replay::{Blocked, Violation},
     world::World,
 };
 
@@ -48,8 +49,8 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) enum Rest {
     /// The run has ended.
     Closed,
-    /// It waits for a time or for something from outside; the lease was given back.
-    Resting(Option<Timestamp>),
+    /// It waits for a time; the lease was given back.
+    Resting(Timestamp),
     /// The lease was given back because the worker stops.
     GivenBack,
 }
@@ -82,7 +83,7 @@ enum Found {
     /// Something is to be written.
     Pressing,
     /// Nothing runs, and nothing will before this time.
-    Idle(Option<Timestamp>),
+    Idle(Timestamp),
     /// Somebody else may have appended.
     Outside,
     Stopping,
@@ -146,10 +147,16 @@ impl<'a> Drive<'a> {
                 if self.head > self.session.position() {
                     self.catch_up().await?;
                 }
-                self.session.turn(self.engine).await?;
+                if self.pending.is_empty() {
+                    self.session.turn(self.engine).await?;
+                }
                 let claims = self.lease.attempt.saturating_sub(1);
                 self.session.program()?.set_claims(claims);
-                self.write_what_presses()?;
+                if self.signal.is_stopped() && self.session.program()?.output().is_none() {
+                    self.write_rest(Due::Now)?;
+                } else {
+                    self.write_what_presses()?;
+                }
             }
             match poll_fn(|cx| self.poll(cx)).await {
                 Err(halt) => {
@@ -166,9 +173,9 @@ impl<'a> Drive<'a> {
                 Ok(Found::Outside) => self.refresh().await?,
                 Ok(Found::Idle(due)) => {
                     self.permit = None;
-                    self.write_rest(due.map_or(Due::Never, Due::At))?;
+                    self.write_rest(Due::At(due))?;
                 }
-                Ok(Found::Stopping) => self.write_rest(Due::Now)?,
+                Ok(Found::Stopping) => {}
             }
         }
     }
@@ -226,8 +233,11 @@ impl<'a> Drive<'a> {
         let program = self.session.program()?;
         let next = program.next_alarm();
         if self.flight.is_none() && program.is_idle() {
-            let soon = self.engine.clock.now().plus(self.engine.options.linger);
-            if next.is_none_or(|next| next > soon) {
+            // No body runs and no time is waited for: whatever is open is never polled again.
+            let Some(next) = next else {
+                return Poll::Ready(Err(Blocked::from(Violation::WaitsForNothingDurable).into()));
+            };
+            if next > self.engine.clock.now().plus(self.engine.options.linger) {
                 return Poll::Ready(Ok(Found::Idle(next)));
             }
         }
@@ -421,9 +431,8 @@ impl<'a> Drive<'a> {
         }
         Ok(match rests {
             _ if closes => Some(Rest::Closed),
-            Some(Due::At(time)) => Some(Rest::Resting(Some(time))),
-            Some(Due::Never) => Some(Rest::Resting(None)),
-            Some(Due::Now) => Some(Rest::GivenBack),
+            Some(Due::At(time)) => Some(Rest::Resting(time)),
+            Some(Due::Now | Due::Never) => Some(Rest::GivenBack),
             None => None,
         })
     }

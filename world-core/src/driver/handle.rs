@@ -16,8 +16,11 @@ use crate::{
     world::{Wait, World, WorldExt},
 };
 
+/// How often it is asked whether this engine still drives the run.
+const STILL_DRIVEN: Duration = Duration::from_secs(2);
+
 /// The longest wait for a change in the store before the log is looked at all the same.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// How often a request that meets others' appends is sent again.
 const TRIES_MAX: u32 = 64;
@@ -48,6 +51,15 @@ pub enum RunError {
         /// Why, in the requester's words.
         reason: String,
     },
+    /// Its code cannot go on with its log. Only a
+    /// [`TestEngine`](crate::testing::TestEngine) says so: elsewhere a blocked run has not ended,
+    /// and the next deployment may heal it.
+    Blocked {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+    },
     /// How it ended could not be learnt.
     World(Error),
 }
@@ -57,6 +69,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Failed { run, failure } => write!(f, "run {run} failed: {failure}"),
             Self::Cancelled { run, reason } => write!(f, "run {run} was cancelled: {reason}"),
+            Self::Blocked { run, why } => write!(f, "run {run} is blocked: {why}"),
             Self::World(error) => error.fmt(f),
         }
     }
@@ -130,7 +143,9 @@ impl<O> RunHandle<O> {
     where
         O: DeserializeOwned,
     {
-        let end = self.wait_for_end().await?;
+        let end = self.wait_for_end().await;
+        self.engine.hub.unwatch(&self.run);
+        let end = end?;
         match &end.event {
             Event::RunCompleted { output } => codec::decode_value(output).map_err(|error| {
                 let wanted = std::any::type_name::<O>();
@@ -167,7 +182,7 @@ impl<O> RunHandle<O> {
                         Ok(end) => return Ok(end),
                         Err(_) => end = self.engine.hub.watch(&self.run),
                     },
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    () = tokio::time::sleep(STILL_DRIVEN) => {}
                 }
                 continue;
             }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
     drive::{Drive, Rest, Stop},
-    engine::Inner,
+    engine::{Engine, Inner},
     hub::Signal,
     session::{Halt, Session},
 };
@@ -12,8 +12,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Failure, FailureKind, Logged},
     ids::{LogId, Position, Timestamp},
-    lease::{Lease, Renewed},
-    record::{Append, Appended, By, Due},
+    lease::{Claim, Lease, Renewed},
+    record::{Append, Appended, By, Due, Kind},
     replay::Blocked,
     seal::LogSeal,
     world::World,
@@ -27,6 +27,26 @@ const BLOCKED_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 
 /// How long a run rests whose key is missing or whose store fails.
 const FAILED_REST: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Claims what is due, as a worker would.
+    pub(crate) async fn claim(&self, limit: NonZeroU32) -> Result<Vec<Lease>> {
+        let engine = self.inner();
+        let now = engine.clock.now();
+        engine.hub.pass(now);
+        let (ticket, until) = (Inner::ticket(), now.plus(engine.options.lease));
+        let queues = engine.queues.clone();
+        engine.world.claim(&Claim { queues, ticket, now, until, limit }).await
+    }
+
+    /// Takes a turn with a run in this task, as a worker would in one of its own.
+    pub(crate) async fn take_turn(&self, lease: Lease) {
+        let engine = self.inner();
+        let driven = engine.hub.enter(&lease.run);
+        let session = engine.hub.take(&lease.run);
+        take(engine, lease, driven.signal(), session).await;
+    }
+}
 
 /// Takes a turn with a run. Whatever becomes of it, the worker goes on.
 pub(super) async fn take(
@@ -78,7 +98,6 @@ pub(super) async fn take(
 struct Place {
     seal: Option<LogSeal>,
     head: Position,
-    last_block: Option<(String, Timestamp)>,
 }
 
 async fn drive(
@@ -93,7 +112,7 @@ async fn drive(
         Some(_) | None => match open(engine, lease).await {
             Ok(session) => session,
             Err(error) => {
-                let place = Place { seal: None, head: lease.head, last_block: None };
+                let place = Place { seal: None, head: lease.head };
                 return Err((Stop::Halt(error.into()), place));
             }
         },
@@ -113,8 +132,7 @@ async fn drive(
     };
     let head = drive.head();
     let session = drive.into_session();
-    let last_block = session.last_block().cloned();
-    Err((stop, Place { seal: Some(session.seal().clone()), head, last_block }))
+    Err((stop, Place { seal: Some(session.seal().clone()), head }))
 }
 
 /// Opens a run that is not in memory: its first page, and the seal that the page names.
@@ -179,10 +197,33 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
     let why = blocked.to_string();
     tracing::error!(run = %lease.run, position = %place.head, kind = blocked.kind(), "the run is blocked");
     let now = engine.clock.now();
-    let since = place.last_block.filter(|(known, _)| *known == why).map(|(_, at)| at);
+    let since = match blocked_since(engine, lease, &why, &place).await {
+        Ok(since) => since,
+        Err(error) => return fail(engine, lease, &error, place).await,
+    };
     let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });
     write(engine, lease, place.seal.as_ref(), place.head, note, Due::At(now.plus(delay))).await;
+}
+
+/// Since when the log ends with a note of this reason.
+///
+/// The drive that stops may have stopped before the note, so the note is asked for.
+async fn blocked_since(
+    engine: &Inner,
+    lease: &Lease,
+    why: &str,
+    place: &Place,
+) -> Result<Option<Timestamp>> {
+    let Some(seal) = &place.seal else { return Ok(None) };
+    let before = Position::new(place.head.get().saturating_sub(1));
+    let log = LogId::Run(lease.run.clone());
+    let page = engine.world.read(&log, before, super::ONE).await?;
+    let Some(last) = page.records.last().filter(|last| last.kind == Kind::RUN_BLOCKED) else {
+        return Ok(None);
+    };
+    let note = seal.open(last)?;
+    Ok(matches!(&note.event, Event::RunBlocked { why: known } if known == why).then_some(note.at))
 }
 
 /// Lets a run rest whose key is missing or whose store fails.

@@ -48,8 +48,11 @@ pub(super) struct Hands {
     stopping: AtomicBool,
     stop: Notify,
     next_task: AtomicU64,
-    tasks: Mutex<HashMap<u64, (AbortHandle, Option<Arc<Signal>>)>>,
+    tasks: Mutex<HashMap<u64, Task>>,
 }
+
+/// How a task is stopped: at once, or by telling it.
+type Task = (AbortHandle, Option<Arc<Signal>>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,15 +144,14 @@ impl Hands {
         session: Option<Session>,
     ) {
         let engine = Arc::clone(&self.engine);
-        let signal = engine.hub.enter(&lease.run);
+        let driven = engine.hub.enter(&lease.run);
         if self.stopping.load(SeqCst) {
-            signal.tell_stop();
+            driven.signal().tell_stop();
         }
-        let told = Arc::clone(&signal);
+        let told = Arc::clone(driven.signal());
         self.spawn(Some(told), async move {
-            let run = lease.run.clone();
-            turn::take(&engine, lease, &signal, session).await;
-            engine.hub.leave(&run, &signal);
+            turn::take(&engine, lease, driven.signal(), session).await;
+            drop(driven);
             drop(room);
         });
     }

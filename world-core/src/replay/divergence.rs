@@ -96,13 +96,13 @@ pub enum Violation {
     WaitsForNothingDurable,
     /// The workflow moved on although no result was delivered.
     MovedByItself {
-        /// The operations open at that time, sorted.
+        /// The operations open at that time, sorted; at most [`Divergence::SHOWN_MAX`].
         open: Vec<Key>,
     },
     /// A body woke the workflow.
     WokenByBody {
         /// The body's step.
-        key: Option<Key>,
+        key: Key,
     },
     /// An operation was made outside the workflow's own poll.
     AskedOutside {
@@ -116,7 +116,7 @@ pub enum Violation {
     },
     /// The workflow wakes itself, or goes through cancelled operations, without end.
     Spins {
-        /// The operations open at that time, sorted.
+        /// The operations open at that time, sorted; at most [`Divergence::SHOWN_MAX`].
         open: Vec<Key>,
     },
 }
@@ -207,9 +207,8 @@ impl fmt::Display for Violation {
             ),
             Self::WokenByBody { key } => write!(
                 f,
-                "the body of step {} woke the workflow through a channel or lock they share; \
-                 return the value from the step instead",
-                key.as_ref().map_or("?", Key::as_str)
+                "the body of step {key} woke the workflow through a channel or lock they share; \
+                 return the value from the step instead"
             ),
             Self::AskedOutside { key } => write!(
                 f,

@@ -1,0 +1,10 @@
+//! What most programs use: `use world::prelude::*;`.
+
+pub use world_core::{
+    Attempt, Client, Ctx, Engine, Fatal, MemoryWorld, Retry, RetryAfter, RunError, RunHandle,
+    RunId, Step, StepError, Timestamp, Worker, Workflow, World, WorldExt, seal::Key,
+};
+#[cfg(feature = "sqlite")]
+pub use world_sqlite::SqliteWorld;
+
+pub use crate::{DAY, HOUR, MINUTE, SECOND, connect};
