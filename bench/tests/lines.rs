@@ -122,3 +122,37 @@ fn the_suite_prints_a_table_of_every_case() {
     // w1 twice on three Worlds and twice replayed, w3 on three.
     assert_eq!(lines.lines().count(), 2 * 5 + 3, "{lines}");
 }
+
+/// A library that prints a log line, then its figures; and one that fails.
+#[cfg(unix)]
+#[test]
+fn the_suite_puts_peers_beside_us_and_names_those_that_fail() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let peers = dir.path().join("peers");
+    std::fs::create_dir(&peers).unwrap();
+    let line = r#"{"peer":"durare","case":"w5","n":1,"wall_ms":4.5,"per_step_us":4500,"peak_rss_mb":8,"cpu_ms":3,"load1":0.5,"open_ms":1.25}"#;
+    for (name, script) in [
+        ("peer-durare", format!("#!/bin/sh\necho 'INFO opened'\necho '{line}'\n")),
+        ("peer-limits", "#!/bin/sh\nexit 3\n".to_owned()),
+    ] {
+        let path = peers.join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let done = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["suite", "--quick", "--pairs", "1", "--case", "w2", "--peers"])
+        .arg(&peers)
+        .arg("--dir")
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let table = String::from_utf8(done.stdout).unwrap();
+    assert!(
+        table.contains("| durare | 4.50 | 4500 | – | – | 3.00 | 8.00 | open after 1.25 ms |"),
+        "{table}"
+    );
+    assert!(table.contains("sqlite-full did not end w2 n=50"), "{table}");
+}
