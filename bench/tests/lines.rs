@@ -1,5 +1,7 @@
 //! Every case runs at a tiny size, and prints the line that it should. No figure is asserted.
 
+#![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
 use std::process::Command;
 
 use serde_json::Value;
