@@ -217,10 +217,12 @@ fn run_after(append: &Append, run: Option<&Run>) -> Result<Run> {
             if let Some(tags) = tags {
                 Arc::make_mut(&mut run.new).tags.clone_from(tags);
             }
-            if !append.records.is_empty() || rest.is_some() {
-                run.attempt = 0;
+            // L5: the claim under way has made progress, and counts while its lease lasts.
+            if !append.records.is_empty() {
+                run.attempt = 1;
             }
             if let Some(due) = rest {
+                run.attempt = 0;
                 run.turn = Turn::rest(*due, append.at);
             }
             Ok(run)

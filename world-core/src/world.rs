@@ -37,7 +37,7 @@ use crate::{
 /// | L2 | a due run is claimed eventually: oldest first within a shard among the ready and among the timed, neither starving the other, shards in turn; a claim may return fewer than there are. Due = its time has come, or its lease ran out |
 /// | L3 | an append or renewal under a ticket that is not the current one changes nothing; an expired ticket that nobody replaced is current |
 /// | L4 | an outsider's append to a run log makes the run due at once, unless it is leased; it never ends, shortens or moves a lease |
-/// | L5 | a claim raises `attempt`; an owner's append with records, or a rest, sets it to 0 |
+/// | L5 | a claim raises `attempt`; an owner's append with records sets it to 1, for the claim under way; a rest sets it to 0 |
 /// | T1 | a token log exists from its first append, takes only `Outsider`, and is never due, leased or closed; a stream log takes only `Owner` (its run's current ticket, no close, no rest) while its run is open, first at expected 0; `Creator` is for run logs; any other pairing is `Invalid` |
 /// | D1 | only a closed run is deleted, and a token log only at its stated head; delete hides a run and its streams first, then removes; it may be repeated |
 /// | D2 | a deleted id stays spent (at least 7 days): every append to it is `NotOpen`; a deleted token log keeps its head as long, and goes on from there, so a late resend conflicts |

@@ -412,7 +412,7 @@ impl<'a> Drive<'a> {
             self.read_some(Some(expected)).await?;
         }
         if !batch.events.is_empty() {
-            self.lease.attempt = 0;
+            self.lease.attempt = 1;
         }
         let Batch { append, events } = batch;
         let (closes, rests) = match &append.by {
