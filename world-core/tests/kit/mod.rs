@@ -39,7 +39,7 @@ pub(crate) fn pick(seed: u64, name: &str, end: u64) -> u64 {
 /// bodies meet in one append in some seeds and in several in others.
 pub(crate) async fn rounds(n: u64) {
     for round in 0..n {
-        if (n + round) % 3 == 0 {
+        if (n + round).is_multiple_of(3) {
             let mut woken = false;
             std::future::poll_fn(|cx| {
                 if std::mem::replace(&mut woken, true) {
