@@ -3,6 +3,7 @@
 use std::{fmt::Debug, num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::{
     error::Result,
@@ -142,34 +143,36 @@ pub struct Wait {
     pub at_most: Duration,
 }
 
+/// A method that gives the inner one's future as it is; an `async fn` would box it once more.
+macro_rules! hand_on {
+    ($method:ident<$($life:lifetime),*>($($name:ident: $type:ty),*) -> $output:ty) => {
+        fn $method<'s, $($life,)* 'f>(
+            &'s self,
+            $($name: $type),*
+        ) -> BoxFuture<'f, Result<$output>>
+        where
+            's: 'f,
+            $($life: 'f,)*
+            Self: 'f,
+        {
+            (**self).$method($($name),*)
+        }
+    };
+}
+
 macro_rules! forward {
     ($($pointer:ident),*) => {$(
-        #[async_trait]
         impl<W: World + ?Sized> World for $pointer<W> {
             fn info(&self) -> WorldInfo {
                 (**self).info()
             }
-            async fn append(&self, log: &LogId, append: &Append) -> Result<Appended> {
-                (**self).append(log, append).await
-            }
-            async fn read(&self, log: &LogId, after: Position, limit: NonZeroU32) -> Result<Page> {
-                (**self).read(log, after, limit).await
-            }
-            async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
-                (**self).claim(claim).await
-            }
-            async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
-                (**self).renew(lease, until).await
-            }
-            async fn list(&self, list: &List) -> Result<RunPage> {
-                (**self).list(list).await
-            }
-            async fn delete(&self, log: &LogId, head: Position) -> Result<Deleted> {
-                (**self).delete(log, head).await
-            }
-            async fn wait(&self, wait: &Wait) -> Result<()> {
-                (**self).wait(wait).await
-            }
+            hand_on!(append<'a, 'b>(log: &'a LogId, append: &'b Append) -> Appended);
+            hand_on!(read<'a>(log: &'a LogId, after: Position, limit: NonZeroU32) -> Page);
+            hand_on!(claim<'a>(claim: &'a Claim) -> Vec<Lease>);
+            hand_on!(renew<'a>(lease: &'a Lease, until: Timestamp) -> Renewed);
+            hand_on!(list<'a>(list: &'a List) -> RunPage);
+            hand_on!(delete<'a>(log: &'a LogId, head: Position) -> Deleted);
+            hand_on!(wait<'a>(wait: &'a Wait) -> ());
         }
     )*};
 }

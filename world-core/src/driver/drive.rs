@@ -316,8 +316,7 @@ impl<'a> Drive<'a> {
             let end = self.end()?;
             self.pending.push_back(end);
         }
-        let ticket = self.lease.ticket;
-        let engine = Arc::clone(self.engine);
+        let (ticket, engine) = (self.lease.ticket, self.engine);
         self.launch(|took_all, now| {
             let close = ended && took_all;
             let rest = close.then(|| engine.rest_of_closed(now));
@@ -355,11 +354,10 @@ impl<'a> Drive<'a> {
     }
 
     fn launch(&mut self, by: impl FnOnce(bool, Timestamp) -> By) -> Result<(), Halt> {
-        let limits = self.engine.limits;
-        let (at, seal) = (self.engine.clock.now(), self.session.seal().clone());
+        let (at, limits) = (self.engine.clock.now(), &self.engine.limits);
+        let (position, seal) = (self.session.position(), self.session.seal());
         let by = |took_all| by(took_all, at);
-        let batch =
-            Batch::fill(&mut self.pending, self.session.position(), at, &seal, &limits, by)?;
+        let batch = Batch::fill(&mut self.pending, position, at, seal, limits, by)?;
         self.send(batch, None);
         Ok(())
     }
