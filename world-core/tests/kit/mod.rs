@@ -4,7 +4,7 @@
 
 mod lag;
 
-use std::{fmt::Debug, future::Future};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use world_core::{
@@ -78,8 +78,10 @@ where
     let world = Lag::new(MemoryWorld::new(), seed);
     let t = TestEngine::on(world).workflow(workflow, function);
     let run = t.start(workflow, input).await.unwrap();
-    let output = t.finish(&run).await;
+    // Nothing here takes real time: what takes this long hangs.
+    let output = tokio::time::timeout(Duration::from_secs(60), t.finish(&run)).await;
     let log = t.log(run.id()).await.unwrap();
+    let output = output.unwrap_or_else(|_| panic!("seed {seed} hangs\n{log:#?}"));
     (output, run.id().clone(), log)
 }
 
