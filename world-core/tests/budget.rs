@@ -1,4 +1,5 @@
 //! What a run costs its store, counted.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 

@@ -10,9 +10,7 @@ use std::sync::{
 
 use kit::Done;
 use serde::{Deserialize, Serialize};
-use world_core::{
-    Ctx, Residency, Workflow, frozen, replay::HydrationCounts, testing::TestEngine,
-};
+use world_core::{Ctx, Residency, Workflow, frozen, replay::HydrationCounts, testing::TestEngine};
 
 const N: u64 = 40;
 const MIB: usize = 1 << 20;
