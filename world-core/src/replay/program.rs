@@ -213,7 +213,7 @@ impl Program {
     /// announced, or has left something to be written.
     pub(crate) fn is_busy(&self) -> bool {
         let core = self.shared.core();
-        core.running() > 0 || core.outbox.is_pressing() || core.has_announced()
+        core.running() > 0 || core.outbox.holds_news() || core.has_announced()
     }
 
     /// Whether something waits that is worth an append.
