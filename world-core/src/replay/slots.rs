@@ -105,6 +105,8 @@ pub(crate) struct Slot {
     /// It stands in the queue of bodies that may begin.
     queued: bool,
     alarm: Option<Timestamp>,
+    /// A timer whose time has come: that it has is on its way into the log.
+    fired: bool,
     warned: bool,
 }
 
@@ -393,6 +395,7 @@ impl Core {
             runnable: false,
             queued: false,
             alarm: None,
+            fired: false,
             warned: false,
         };
         self.slots.insert(op, slot);
@@ -558,7 +561,7 @@ impl Core {
     }
 
     pub(super) fn retime(&mut self, op: OpId, at: Timestamp) {
-        if let Some(Slot { work: Work::Timer(set), .. }) = self.slots.get_mut(&op) {
+        if let Some(Slot { work: Work::Timer(set), fired: false, .. }) = self.slots.get_mut(&op) {
             *set = at;
             self.set_alarm(op, Some(at));
         }
@@ -608,6 +611,7 @@ impl Core {
             let Some(slot) = self.slots.get_mut(&op) else { continue };
             match &mut slot.work {
                 Work::Timer(_) => {
+                    slot.fired = true;
                     let deposit = Deposit::Fired { key: slot.key.clone() };
                     self.outbox.deposits.push(deposit);
                 }
