@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{engine::Inner, hub::Signal, session::Session, turn};
 use crate::{
-    ids::Queue,
+    ids::{Queue, RunId},
     lease::{Claim, Lease},
     world::{Wait, World},
 };
@@ -49,6 +49,19 @@ pub(super) struct Hands {
     stop: Notify,
     next_task: AtomicU64,
     tasks: Mutex<HashMap<u64, (AbortHandle, Option<Arc<Signal>>)>>,
+}
+
+/// Says that this engine drives a run until it is dropped, also by an abort.
+struct Driven {
+    engine: Arc<Inner>,
+    run: RunId,
+    signal: Arc<Signal>,
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.engine.hub.leave(&self.run, &self.signal);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,17 +153,16 @@ impl Hands {
         room: OwnedSemaphorePermit,
         session: Option<Session>,
     ) {
-        let engine = Arc::clone(&self.engine);
-        let signal = engine.hub.enter(&lease.run);
+        let signal = self.engine.hub.enter(&lease.run);
         if self.stopping.load(SeqCst) {
             signal.tell_stop();
         }
         let told = Arc::clone(&signal);
+        let engine = Arc::clone(&self.engine);
+        let driven = Driven { engine, run: lease.run.clone(), signal };
         self.spawn(Some(told), async move {
-            let run = lease.run.clone();
-            turn::take(&engine, lease, &signal, session).await;
-            engine.hub.leave(&run, &signal);
-            drop(room);
+            turn::take(&driven.engine, lease, &driven.signal, session).await;
+            drop((driven, room));
         });
     }
 

@@ -2,7 +2,14 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 
-use std::{cell::Cell, collections::BTreeSet, num::NonZeroU32, time::Duration};
+use std::{
+    cell::Cell,
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -14,6 +21,9 @@ use world_core::{event::Event, event::Logged, seal::Key, *};
 pub struct TokioClock(Instant);
 
 impl TokioClock {
+    /// What every such clock says first.
+    pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
     pub fn new() -> Self {
         Self(Instant::now())
     }
@@ -21,7 +31,7 @@ impl TokioClock {
 
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000).plus(self.0.elapsed())
+        Self::START.plus(self.0.elapsed())
     }
 
     fn alarm(&self, until: Timestamp) -> Alarm {
@@ -266,37 +276,7 @@ pub fn told(log: &[Logged]) -> Told {
 /// Lets a fresh engine replay a log from which the end was taken, in a World of its own: it must
 /// come to the same end, without a body begun and without anything else written.
 pub async fn replays_cold(world: &dyn World, key: &Key, run: &RunId, log: &[Logged]) {
-    let id = LogId::Run(run.clone());
-    let page = world.read_all(&id).await.unwrap();
-    let copy = MemoryWorld::new();
-    let Event::RunCreated { workflow, .. } = &log[0].event else { panic!("{log:?}") };
-    let (ticket, far) = (Ticket::from_bytes([9; 16]), Timestamp::MAX);
-    let new = NewRun {
-        queue: Queue::new(workflow.as_str()).unwrap(),
-        workflow: workflow.clone(),
-        due: Due::Now,
-        parent: None,
-        tags: Vec::new(),
-        key: key.id().clone(),
-        lease: Some((ticket, far)),
-    };
-    let at = page.records[0].at;
-    let append = |expected: u64, records: &[Record], by| Append {
-        expected: Position::new(expected),
-        records: records.to_vec(),
-        at,
-        by,
-    };
-    let first = append(0, &page.records[..1], By::Creator(new));
-    copy.append(&id, &first).await.unwrap();
-    for (n, record) in page.records[..page.records.len() - 1].iter().enumerate().skip(1) {
-        let by = By::Owner { ticket, close: false, rest: None, tags: None };
-        let committed = copy.append(&id, &append(n as u64, &[record.clone()], by)).await.unwrap();
-        assert_eq!(committed, Appended::Committed { head: record.position });
-    }
-    let rest = By::Owner { ticket, close: false, rest: Some(Due::Now), tags: None };
-    copy.append(&id, &append(page.head.get() - 1, &[], rest)).await.unwrap();
-
+    let copy = without_end(world, key, run).await;
     let engine = register(Engine::builder(copy.clone()).key(key.clone()).clock(TokioClock::new()))
         .build()
         .unwrap();
@@ -309,6 +289,104 @@ pub async fn replays_cold(world: &dyn World, key: &Key, run: &RunId, log: &[Logg
     assert_eq!(told(&again).end, told(log).end, "{log:#?}");
     assert_eq!(again.len(), log.len(), "{again:#?}");
     assert_eq!(bodies_begun(), before, "a body was begun in a replay of {log:#?}");
+}
+
+/// A World with one run, whose log lacks its end.
+pub async fn without_end(world: &dyn World, key: &Key, run: &RunId) -> MemoryWorld {
+    let records = world.read_all(&LogId::Run(run.clone())).await.unwrap().records;
+    let copy = MemoryWorld::new();
+    rebuild(&copy, world, key, run, &records[..records.len() - 1], None).await;
+    copy
+}
+
+/// Writes these records of a run into another World; the run is due, or leased as said.
+pub async fn rebuild(
+    copy: &dyn World,
+    world: &dyn World,
+    key: &Key,
+    run: &RunId,
+    records: &[Record],
+    lease: Option<(Ticket, Timestamp)>,
+) {
+    let list = world.list(&List::all(NonZeroU32::MAX)).await.unwrap();
+    let meta = list.runs.into_iter().find(|meta| meta.run == *run).unwrap();
+    let id = LogId::Run(run.clone());
+    let (ticket, until) = lease.unwrap_or((Ticket::from_bytes([9; 16]), Timestamp::MAX));
+    let new = NewRun {
+        queue: meta.queue,
+        workflow: meta.workflow,
+        due: Due::Now,
+        parent: None,
+        tags: Vec::new(),
+        key: key.id().clone(),
+        lease: Some((ticket, until)),
+    };
+    let append = |n: usize, records: Vec<Record>, by| Append {
+        expected: Position::new(n as u64),
+        at: meta.created,
+        records,
+        by,
+    };
+    for (n, record) in records.iter().enumerate() {
+        let by = match n {
+            0 => By::Creator(new.clone()),
+            _ => By::Owner { ticket, close: false, rest: None, tags: None },
+        };
+        let answer = copy.append(&id, &append(n, vec![record.clone()], by)).await.unwrap();
+        assert_eq!(answer, Appended::Committed { head: record.position });
+    }
+    if lease.is_none() {
+        let rest = By::Owner { ticket, close: false, rest: Some(Due::Now), tags: None };
+        copy.append(&id, &append(records.len(), Vec::new(), rest)).await.unwrap();
+    }
+}
+
+/// Keeps what is warned of.
+#[derive(Clone, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+struct Line<'a>(&'a mut String);
+
+impl tracing::field::Visit for Line<'_> {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+}
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = event.metadata().level().to_string();
+        event.record(&mut Line(&mut line));
+        self.0.lock().unwrap().push(line);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Shows what is being tried if it fails.
+pub struct Trying(pub String);
+
+impl Drop for Trying {
+    #[allow(clippy::print_stderr, reason = "a seed is shown when its run fails")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("while trying {}", self.0);
+        }
+    }
 }
 
 /// What a run tells that nobody has disturbed.
