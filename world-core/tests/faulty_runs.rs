@@ -1,6 +1,5 @@
 //! Runs whose store answers late, twice, wrongly or not at all end as if nothing had happened.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is what a test is for")]
-#![allow(clippy::print_stderr, reason = "a seed is shown when its run fails")]
 
 mod workflows;
 
@@ -13,21 +12,10 @@ use std::{
 use tokio::time::{sleep, timeout};
 use workflows::*;
 use world_core::{
-    layer::{CountLayer, Fault, FaultLayer, Gate, Method, Seen},
+    layer::{Fault, FaultLayer, Gate, Method, Seen},
     seal::Key,
     *,
 };
-
-/// Shows what is being tried if it fails.
-struct Trying(String);
-
-impl Drop for Trying {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("while trying {}", self.0);
-        }
-    }
-}
 
 /// Runs a workflow on a World that breaks as planned, and checks what became of it.
 async fn survives(
