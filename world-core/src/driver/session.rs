@@ -6,7 +6,7 @@ use super::engine::Inner;
 use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Logged},
-    ids::{LogId, Position, RunId, Timestamp},
+    ids::{LogId, Position, RunId},
     record::Record,
     replay::{Blocked, Hydration, Program},
     seal::LogSeal,
@@ -26,7 +26,6 @@ pub(super) struct Session {
     position: Position,
     /// The sealed log, where the program is executed anew for every turn.
     records: Option<Vec<Record>>,
-    last_block: Option<(String, Timestamp)>,
     /// Read, and not delivered yet.
     backlog: Vec<Record>,
     /// Committed by this engine's client, and not delivered yet.
@@ -68,7 +67,6 @@ impl Session {
             program: None,
             position: Position::START,
             records: engine.replays_every_turn().then(Vec::new),
-            last_block: None,
             backlog,
             created: None,
         }
@@ -101,11 +99,6 @@ impl Session {
         self.position
     }
 
-    /// The last reason the run was blocked for, and when.
-    pub(super) fn last_block(&self) -> Option<&(String, Timestamp)> {
-        self.last_block.as_ref()
-    }
-
     /// The program, once the first event was delivered.
     pub(super) fn program(&mut self) -> Result<&mut Program, Halt> {
         self.program.as_mut().ok_or_else(|| {
@@ -135,9 +128,6 @@ impl Session {
     ) -> Result<(), Halt> {
         if let Some(records) = &mut self.records {
             records.extend(record.cloned());
-        }
-        if let Event::RunBlocked { why } = &logged.event {
-            self.last_block = Some((why.clone(), logged.at));
         }
         match &mut self.program {
             Some(program) => program.deliver(logged)?,

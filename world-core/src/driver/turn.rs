@@ -13,7 +13,7 @@ use crate::{
     event::{Event, Failure, FailureKind, Logged},
     ids::{LogId, Position, Timestamp},
     lease::{Lease, Renewed},
-    record::{Append, Appended, By, Due},
+    record::{Append, Appended, By, Due, Kind},
     replay::Blocked,
     seal::LogSeal,
     world::World,
@@ -24,6 +24,9 @@ const POISON_DELAY_MAX: Duration = Duration::from_secs(300);
 
 /// The shortest and longest times for which a blocked run rests.
 const BLOCKED_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+
+/// The most records at the end of a log among which a note of the same reason is looked for.
+const NOTES_MAX: u64 = 64;
 
 /// How long a run rests whose key is missing or whose store fails.
 const FAILED_REST: Duration = Duration::from_secs(10);
@@ -78,7 +81,6 @@ pub(super) async fn take(
 struct Place {
     seal: Option<LogSeal>,
     head: Position,
-    last_block: Option<(String, Timestamp)>,
 }
 
 async fn drive(
@@ -93,7 +95,7 @@ async fn drive(
         Some(_) | None => match open(engine, lease).await {
             Ok(session) => session,
             Err(error) => {
-                let place = Place { seal: None, head: lease.head, last_block: None };
+                let place = Place { seal: None, head: lease.head };
                 return Err((Stop::Halt(error.into()), place));
             }
         },
@@ -113,8 +115,7 @@ async fn drive(
     };
     let head = drive.head();
     let session = drive.into_session();
-    let last_block = session.last_block().cloned();
-    Err((stop, Place { seal: Some(session.seal().clone()), head, last_block }))
+    Err((stop, Place { seal: Some(session.seal().clone()), head }))
 }
 
 /// Opens a run that is not in memory: its first page, and the seal that the page names.
@@ -179,10 +180,38 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
     let why = blocked.to_string();
     tracing::error!(run = %lease.run, position = %place.head, kind = blocked.kind(), "the run is blocked");
     let now = engine.clock.now();
-    let since = place.last_block.filter(|(known, _)| *known == why).map(|(_, at)| at);
+    let Some(seal) = place.seal else {
+        let due = Due::At(now.plus(FAILED_REST));
+        return write(engine, lease, None, place.head, None, due).await;
+    };
+    let since = match blocked_since(engine, &seal, place.head, &why).await {
+        Ok(since) => since,
+        Err(error) => return fail(engine, lease, &error, Place { seal: None, ..place }).await,
+    };
     let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });
-    write(engine, lease, place.seal.as_ref(), place.head, note, Due::At(now.plus(delay))).await;
+    write(engine, lease, Some(&seal), place.head, note, Due::At(now.plus(delay))).await;
+}
+
+/// When the run was first blocked for this reason, if it has made no progress since. The notes
+/// stand at the end of the log, where a program that stops before them never comes.
+async fn blocked_since(
+    engine: &Inner,
+    seal: &LogSeal,
+    head: Position,
+    why: &str,
+) -> Result<Option<Timestamp>> {
+    let after = Position::new(head.get().saturating_sub(NOTES_MAX));
+    let page = engine.world.read(seal.log(), after, NonZeroU32::MAX).await?;
+    let no_progress = |kind| matches!(kind, Kind::RUN_BLOCKED | Kind::CANCEL_REQUESTED);
+    let notes = page.records.iter().rev().take_while(|record| no_progress(record.kind));
+    // A note that does not open says nothing.
+    Ok(notes
+        .filter(|record| record.kind == Kind::RUN_BLOCKED)
+        .filter_map(|record| seal.open(record).ok())
+        .filter(|note| matches!(&note.event, Event::RunBlocked { why: known } if known == why))
+        .map(|note| note.at)
+        .last())
 }
 
 /// Lets a run rest whose key is missing or whose store fails.
