@@ -133,8 +133,8 @@
 //! # let world = MemoryWorld::new();
 //! # let engine = Engine::builder(world.clone()).key(Key::generate()).workflow(ADD, add).build()?;
 //! # let worker = engine.spawn_worker();
-//! let run = engine.client().start(ADD, 41).await?;
-//! assert_eq!(run.output().await?, 42);
+//! assert_eq!(engine.client().start(ADD, 41).id("add-41").await?.output().await?, 42);
+//! let run = engine.client().run(ADD, "add-41")?;
 //! let kinds: Vec<_> = run.log().await?.iter().map(|logged| logged.event.kind().to_string()).collect();
 //! assert_eq!(kinds, ["run_created", "step_completed", "run_completed"]);
 //!
@@ -187,7 +187,8 @@ pub const HOUR: Duration = Duration::from_secs(60 * 60);
 /// 24 hours.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The README's code compiles.
+/// The code in the README and in the documents compiles.
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/replay.md")]
+struct Documents;

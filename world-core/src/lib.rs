@@ -16,6 +16,7 @@ mod memory;
 mod record;
 pub mod replay;
 pub mod seal;
+pub mod testing;
 mod world;
 
 pub use context::{

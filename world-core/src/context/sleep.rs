@@ -27,7 +27,7 @@ pub struct Sleep {
 
 impl Sleep {
     pub(super) fn new(shared: &Arc<Shared>, key: Key, until: Timestamp, shielded: bool) -> Self {
-        let op = shared.ask(key.clone(), Work::Timer(until), shielded);
+        let op = shared.ask(key.clone(), Work::Timer { until, fired: false }, shielded);
         Self { shared: Arc::clone(shared), op, key, done: false }
     }
 }

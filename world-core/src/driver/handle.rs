@@ -16,8 +16,11 @@ use crate::{
     world::{Wait, World, WorldExt},
 };
 
+/// How often it is asked whether this engine still drives the run.
+const STILL_DRIVEN: Duration = Duration::from_secs(2);
+
 /// The longest wait for a change in the store before the log is looked at all the same.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// How often a request that meets others' appends is sent again.
 const TRIES_MAX: u32 = 64;
@@ -31,6 +34,25 @@ pub struct RunHandle<O> {
 }
 
 /// How a run ended without an output.
+///
+/// ```
+/// # use world_core::*;
+/// async fn never(_: Ctx, why: String) -> anyhow::Result<u64> {
+///     anyhow::bail!(why)
+/// }
+/// # const NEVER: Workflow<String, u64> = Workflow::new("never");
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(NEVER, never).build()?;
+/// # let worker = engine.spawn_worker();
+/// match engine.client().start(NEVER, "sold out".to_owned()).id("order-7").await?.output().await {
+///     Err(RunError::Failed { failure, .. }) => assert_eq!(failure.message, "sold out"),
+///     other => panic!("{other:?}"),
+/// }
+/// # worker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
@@ -48,6 +70,15 @@ pub enum RunError {
         /// Why, in the requester's words.
         reason: String,
     },
+    /// Its code cannot go on with its log. Only a
+    /// [`TestEngine`](crate::testing::TestEngine) says so: elsewhere a blocked run has not ended,
+    /// and the next deployment may heal it.
+    Blocked {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+    },
     /// How it ended could not be learnt.
     World(Error),
 }
@@ -57,6 +88,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Failed { run, failure } => write!(f, "run {run} failed: {failure}"),
             Self::Cancelled { run, reason } => write!(f, "run {run} was cancelled: {reason}"),
+            Self::Blocked { run, why } => write!(f, "run {run} is blocked: {why}"),
             Self::World(error) => error.fmt(f),
         }
     }
@@ -169,7 +201,7 @@ impl<O> RunHandle<O> {
                         Ok(end) => return Ok(end),
                         Err(_) => end = self.engine.hub.watch(&self.run),
                     },
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    () = tokio::time::sleep(STILL_DRIVEN) => {}
                 }
                 continue;
             }
@@ -250,6 +282,23 @@ impl<O> RunHandle<O> {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such run; those of reading and opening.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// engine.client().start(ECHO, 7).id("echo-7").await?.output().await?;
+    /// let log = engine.client().run(ECHO, "echo-7")?.log().await?;
+    /// let kinds: Vec<_> = log.iter().map(|logged| logged.event.kind()).collect();
+    /// assert_eq!(kinds, [Kind::RUN_CREATED, Kind::RUN_COMPLETED]);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn log(&self) -> Result<Vec<Logged>> {
         let log = self.log_id();
         let page = self.engine.world.read_all(&log).await?;
@@ -264,6 +313,21 @@ impl<O> RunHandle<O> {
     ///
     /// # Errors
     /// Those of [`RunHandle::log`].
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// engine.client().start(ECHO, 7).id("echo-7").await?.output().await?;
+    /// assert_eq!(engine.client().run(ECHO, "echo-7")?.status().await?, Status::Completed);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn status(&self) -> Result<Status> {
         let log = self.log().await?;
         let mut events = log.into_iter().rev().map(|logged| logged.event);

@@ -1,20 +1,24 @@
 //! The one async bridge: claim, read, drive, append.
 
 mod batch;
+mod builder;
 mod client;
 mod clock;
 mod drive;
 mod engine;
 mod handle;
 mod hub;
+mod options;
 mod session;
 mod turn;
 mod worker;
 
+pub use builder::EngineBuilder;
 pub use client::{Client, Start};
 pub use clock::{Alarm, Clock, SystemClock, VirtualClock};
-pub use engine::{Engine, EngineBuilder, Residency};
+pub use engine::Engine;
 pub use handle::{RunError, RunHandle, Status};
+pub use options::Residency;
 pub use worker::Worker;
 
 /// A page of one record.

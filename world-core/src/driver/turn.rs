@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
     drive::{Drive, Rest, Stop},
-    engine::Inner,
+    engine::{Engine, Inner},
     hub::Signal,
     session::{Halt, Session},
 };
@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Failure, FailureKind, Logged},
     ids::{LogId, Position, Timestamp},
-    lease::{Lease, Renewed},
+    lease::{Claim, Lease, Renewed},
     record::{Append, Appended, By, Due, Kind},
     replay::Blocked,
     seal::LogSeal,
@@ -30,6 +30,26 @@ const NOTES_MAX: u64 = 64;
 
 /// How long a run rests whose key is missing or whose store fails.
 const FAILED_REST: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Claims what is due, as a worker would.
+    pub(crate) async fn claim(&self, limit: NonZeroU32) -> Result<Vec<Lease>> {
+        let engine = self.inner();
+        let now = engine.clock.now();
+        engine.hub.pass(now);
+        let (ticket, until) = (Inner::ticket(), now.plus(engine.options.lease));
+        let queues = engine.queues.clone();
+        engine.world.claim(&Claim { queues, ticket, now, until, limit }).await
+    }
+
+    /// Takes a turn with a run in this task, as a worker would in one of its own.
+    pub(crate) async fn take_turn(&self, lease: Lease) {
+        let engine = self.inner();
+        let driven = engine.hub.enter(&lease.run);
+        let session = engine.hub.take(&lease.run);
+        take(engine, lease, driven.signal(), session).await;
+    }
+}
 
 /// Takes a turn with a run. Whatever becomes of it, the worker goes on.
 pub(super) async fn take(

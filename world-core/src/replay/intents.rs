@@ -37,6 +37,8 @@ impl Deposit {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     intents: BTreeMap<Key, (Position, Event)>,
+    /// The sum of the hashes of the intents' keys.
+    intents_hash: u64,
     abandoned: BTreeSet<Key>,
     pub(super) notes: Vec<Event>,
     pub(super) deposits: Vec<Deposit>,
@@ -47,6 +49,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// The program asked for something after it was given `position`.
     pub(super) fn ask(&mut self, key: Key, position: Position, intent: Event) {
+        self.intents_hash = self.intents_hash.wrapping_add(key.stable_hash());
         self.intents.insert(key, (position, intent));
     }
 
@@ -56,7 +59,16 @@ impl Outbox {
 
     /// The log holds this intent; false if the program did not ask for it.
     pub(super) fn confirm(&mut self, key: &Key) -> bool {
-        self.intents.remove(key).is_some()
+        let asked = self.intents.remove(key).is_some();
+        if asked {
+            self.intents_hash = self.intents_hash.wrapping_sub(key.stable_hash());
+        }
+        asked
+    }
+
+    /// How many intents the log does not hold yet, and an order-free hash over their keys.
+    pub(super) fn intents_digest(&self) -> (usize, u64) {
+        (self.intents.len(), self.intents_hash)
     }
 
     pub(super) fn confirm_abandoned(&mut self, key: &Key) {

@@ -14,6 +14,6 @@ pub use hydration::{Hydration, HydrationCounters, HydrationCounts, STRING_BYTES_
 pub(crate) use intents::Deposit;
 pub use key::Key;
 pub(crate) use key::Namer;
-pub(crate) use program::{Jitter, Output, Program, WorkflowFuture, guarded, panic_message};
+pub(crate) use program::{Jitter, Program, WorkflowFuture, guarded};
 pub(crate) use slots::{Announced, OpId, Parcel, Run, Shared, StepWork, Turn, Work};
 pub(crate) use wakers::{At, BodySignal, Mode};

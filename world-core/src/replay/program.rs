@@ -60,15 +60,33 @@ pub(crate) struct Program {
 
 /// Spurious polls, for the test kit: from 0 to 3 at each quiescent point.
 #[derive(Debug)]
-pub(crate) struct Jitter(pub(crate) u64);
+pub(crate) struct Jitter {
+    seed: u64,
+    state: u64,
+}
+
+/// What a prefix of a log decides, in a form that is cheap to compare: the open operations, and
+/// the intents that the prefix does not hold yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Footing {
+    asked: u64,
+    open: (usize, u64),
+    intents: (usize, u64),
+    ended: bool,
+}
 
 impl Jitter {
+    /// Spurious polls after a seed; every seed gives others.
+    pub(crate) const fn seeded(seed: u64) -> Self {
+        Self { seed, state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
+    }
+
     /// Marsaglia's xorshift64 ("Xorshift RNGs", 2003).
-    fn polls(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 62
+    fn draw(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
     }
 }
 
@@ -111,6 +129,7 @@ impl Program {
             jitter,
         };
         program.settle(None)?;
+        program.shake()?;
         program.settle_all()?;
         program.remember();
         Ok(program)
@@ -144,6 +163,22 @@ impl Program {
     /// The intents the log does not hold yet, sorted.
     pub(crate) fn pending_intents(&self) -> Vec<Key> {
         self.shared.core().outbox.intent_keys().cloned().collect()
+    }
+
+    /// What the log so far decides.
+    pub(crate) fn footing(&self) -> Footing {
+        let core = self.shared.core();
+        Footing {
+            asked: core.asked(),
+            open: (core.open_count(), core.open_hash),
+            intents: core.outbox.intents_digest(),
+            ended: self.output.is_some(),
+        }
+    }
+
+    /// The seed of its spurious polls.
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.jitter.as_ref().map(|jitter| jitter.seed)
     }
 
     /// Decisions that were written while other operations were open, since the last call.
@@ -189,6 +224,11 @@ impl Program {
     /// When it next wants to be polled for time's sake.
     pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
         self.shared.core().next_alarm()
+    }
+
+    /// The reason to block a program that nothing durable will ever wake.
+    pub(crate) fn waits_for_nothing(&self) -> Blocked {
+        Violation::WaitsForNothingDurable { open: self.open_keys() }.into()
     }
 
     /// All that waits to be written, in order. The caller keeps it until it is committed.
@@ -270,7 +310,8 @@ impl Program {
                         return Poll::Ready(Ok(()));
                     }
                     if core.open_count() == 0 {
-                        return Poll::Ready(Err(Violation::WaitsForNothingDurable.into()));
+                        drop(core);
+                        return Poll::Ready(Err(self.waits_for_nothing()));
                     }
                     return Poll::Pending;
                 }
@@ -304,7 +345,7 @@ impl Program {
             return Err(blocked);
         }
         if ended || core.asked() != asked {
-            return Err(Violation::MovedByItself { open: core.open_keys() }.into());
+            return Err(Violation::MovedByItself { open: core.shown_keys() }.into());
         }
         Ok(())
     }
@@ -321,7 +362,7 @@ impl Program {
             self.settle(waker)?;
             self.shake()?;
         }
-        Err(Violation::Spins { open: self.open_keys() }.into())
+        Err(Violation::Spins { open: self.shared.core().shown_keys() }.into())
     }
 
     /// Polls until the root waker is quiet, with what is visible.
@@ -346,7 +387,7 @@ impl Program {
             return Err(blocked);
         }
         if self.output.is_none() && self.shared.root_woken.load(SeqCst) {
-            return Err(Violation::Spins { open: core.open_keys() }.into());
+            return Err(Violation::Spins { open: core.shown_keys() }.into());
         }
         Ok(())
     }
@@ -365,23 +406,29 @@ impl Program {
         let mark = |core: &Core| (core.asked(), core.open_count(), core.open_hash);
         let (before, open) = {
             let core = self.shared.core();
-            (mark(&core), core.open_keys())
+            let few = core.open_count() <= Divergence::SHOWN_MAX;
+            (mark(&core), if few { core.shown_keys() } else { Vec::new() })
         };
         self.settle(None)?;
-        if self.output.is_some() || mark(&self.shared.core()) != before {
-            return Err(Violation::MovedByItself { open }.into());
+        let core = self.shared.core();
+        if self.output.is_none() && mark(&core) == before {
+            return Ok(());
         }
-        Ok(())
+        let open = if open.is_empty() { core.shown_keys() } else { open };
+        Err(Violation::MovedByItself { open }.into())
     }
 
     /// The test kit's spurious polls.
     fn shake(&mut self) -> Result<(), Blocked> {
+        /// The most operations that are woken for one spurious poll.
+        const WAKERS_MAX: usize = 64;
         let Some(jitter) = &mut self.jitter else { return Ok(()) };
-        for _ in 0..jitter.polls() {
+        let (polls, chance) = (jitter.draw() >> 62, jitter.draw());
+        for _ in 0..polls {
             if self.output.is_some() {
                 break;
             }
-            let wakers = self.shared.core().wakers();
+            let wakers = self.shared.core().some_wakers(chance, WAKERS_MAX);
             {
                 let _at = At::enter(self.shared.id(), Mode::Waking);
                 wakers.into_iter().for_each(Waker::wake);
@@ -474,20 +521,18 @@ impl Drop for Program {
 
 fn work_name(slot: &Slot) -> &'static str {
     match slot.work {
-        Work::Timer(_) => "timer",
+        Work::Timer { .. } => "timer",
         Work::Step(_) => "step",
     }
 }
 
 fn diverged(core: &Core, logged: &Logged, why: Mismatch) -> Divergence {
-    let mut open = core.open_keys();
-    open.truncate(Divergence::SHOWN_MAX);
     Divergence {
         position: logged.position,
         kind: logged.event.kind(),
         key: logged.event.key().cloned(),
         why,
-        open,
+        open: core.shown_keys(),
     }
 }
 

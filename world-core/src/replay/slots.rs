@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Blocked, Key, Violation,
+    Blocked, Divergence, Key, Violation,
     hydration::Hydration,
     intents::{Deposit, Outbox},
     wakers::{At, Mode},
@@ -48,8 +48,13 @@ type OpMap<T> = HashMap<OpId, T, BuildHasherDefault<OpHasher>>;
 /// What stands behind an open operation.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// A durable sleep until this time.
-    Timer(Timestamp),
+    /// A durable sleep.
+    Timer {
+        /// Until when.
+        until: Timestamp,
+        /// Whether its end is on the way into the log.
+        fired: bool,
+    },
     /// A step and where its body is.
     Step(StepWork),
 }
@@ -105,8 +110,6 @@ pub(crate) struct Slot {
     /// It stands in the queue of bodies that may begin.
     queued: bool,
     alarm: Option<Timestamp>,
-    /// A timer whose time has come: that it has is on its way into the log.
-    fired: bool,
     warned: bool,
 }
 
@@ -374,7 +377,7 @@ impl Core {
         self.next += 1;
         self.open_hash = self.open_hash.wrapping_add(key.stable_hash());
         let alarm = match work {
-            Work::Timer(at) => {
+            Work::Timer { until: at, .. } => {
                 let set = Event::TimerSet { key: key.clone(), at };
                 self.outbox.ask(key.clone(), self.position, set);
                 Some(at)
@@ -395,7 +398,6 @@ impl Core {
             runnable: false,
             queued: false,
             alarm: None,
-            fired: false,
             warned: false,
         };
         self.slots.insert(op, slot);
@@ -465,7 +467,7 @@ impl Core {
     fn step(&mut self, op: OpId) -> Option<&mut StepWork> {
         match &mut self.slots.get_mut(&op)?.work {
             Work::Step(step) => Some(step),
-            Work::Timer(_) => None,
+            Work::Timer { .. } => None,
         }
     }
 
@@ -507,6 +509,13 @@ impl Core {
     pub(super) fn open_keys(&self) -> Vec<Key> {
         let mut keys: Vec<Key> = self.by_key.keys().cloned().collect();
         keys.sort();
+        keys
+    }
+
+    /// The open keys that an error shows.
+    pub(super) fn shown_keys(&self) -> Vec<Key> {
+        let mut keys = self.open_keys();
+        keys.truncate(Divergence::SHOWN_MAX);
         keys
     }
 
@@ -556,13 +565,20 @@ impl Core {
         Some(self.slots.get_mut(&op).and_then(|slot| slot.waker.take()))
     }
 
-    pub(super) fn wakers(&self) -> Vec<Waker> {
-        self.slots.values().filter_map(|slot| slot.waker.clone()).collect()
+    /// The wakers of at most this many operations, which ones depends on `chance`.
+    pub(super) fn some_wakers(&self, chance: u64, max: usize) -> Vec<Waker> {
+        let spare = self.slots.len().saturating_sub(max) as u64;
+        let skipped = usize::try_from(chance % (spare + 1)).unwrap_or(0);
+        let wakers = self.slots.values().skip(skipped).filter_map(|slot| slot.waker.clone());
+        wakers.take(max).collect()
     }
 
+    /// Sets a timer to the time that the log says, unless it has fired meanwhile.
     pub(super) fn retime(&mut self, op: OpId, at: Timestamp) {
-        if let Some(Slot { work: Work::Timer(set), fired: false, .. }) = self.slots.get_mut(&op) {
-            *set = at;
+        if let Some(Slot { work: Work::Timer { until, fired: false }, .. }) =
+            self.slots.get_mut(&op)
+        {
+            *until = at;
             self.set_alarm(op, Some(at));
         }
     }
@@ -610,8 +626,8 @@ impl Core {
             self.set_alarm(op, None);
             let Some(slot) = self.slots.get_mut(&op) else { continue };
             match &mut slot.work {
-                Work::Timer(_) => {
-                    slot.fired = true;
+                Work::Timer { fired, .. } => {
+                    *fired = true;
                     let deposit = Deposit::Fired { key: slot.key.clone() };
                     self.outbox.deposits.push(deposit);
                 }
