@@ -108,7 +108,7 @@ const SQLITE: Connector = Connector::new("sqlite", |url| Box::pin(sqlite(url)));
 /// The schemes of this project that are not in every build: the feature each one needs, and
 /// whether there is a World behind it yet.
 const OPTIONAL: [(&str, &str, bool); 3] =
-    [("sqlite", "sqlite", true), ("redis", "redis", false), ("dynamo", "dynamo", false)];
+    [("sqlite", "sqlite", true), ("redis", "redis", false), ("dynamodb", "dynamo", false)];
 
 /// The schemes that [`connect`](Connectors::connect) knows; by default, those compiled in.
 ///

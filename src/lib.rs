@@ -133,14 +133,40 @@
 //! # let world = MemoryWorld::new();
 //! # let engine = Engine::builder(world.clone()).key(Key::generate()).workflow(ADD, add).build()?;
 //! # let worker = engine.spawn_worker();
-//! let run = engine.client().start(ADD, 41).await?;
-//! assert_eq!(run.output().await?, 42);
+//! assert_eq!(engine.client().start(ADD, 41).id("add-41").await?.output().await?, 42);
+//! let run = engine.client().run(ADD, "add-41")?;
 //! let kinds: Vec<_> = run.log().await?.iter().map(|logged| logged.event.kind().to_string()).collect();
 //! assert_eq!(kinds, ["run_created", "step_completed", "run_completed"]);
 //!
 //! let stored = world.read_all(&LogId::Run(run.id().clone())).await?;
 //! assert_eq!(stored.head, Position::new(3));
 //! # worker.shutdown().await; Ok(()) }
+//! ```
+//!
+//! # Testing
+//!
+//! In a [`TestEngine`](testing::TestEngine) three days take no time, and a
+//! [`Replay`](testing::Replay) says whether code and log agree after a crash at any place.
+//!
+//! ```
+//! # use world::prelude::*;
+//! use world::testing::{Replay, TestEngine};
+//!
+//! # const REMIND: Workflow<String, String> = Workflow::new("remind");
+//! async fn remind(mut ctx: Ctx, name: String) -> anyhow::Result<String> {
+//!     ctx.sleep(DAY * 3).await?;
+//!     let sent = ctx.step("send", async || Ok::<_, StepError>(format!("Dear {name}"))).await?;
+//!     Ok(sent)
+//! }
+//!
+//! # #[tokio::main] async fn main() -> anyhow::Result<()> {
+//! let t = TestEngine::new().workflow(REMIND, remind);
+//! let run = t.start(REMIND, "Ada".to_owned()).await?;
+//! assert_eq!(t.finish(&run).await?, "Dear Ada");
+//!
+//! let log = t.log(run.id()).await?;
+//! Replay::of(log).run(run.id()).with(REMIND, remind).every_prefix().jitter(64).check()?;
+//! # Ok(()) }
 //! ```
 //!
 //! # Worlds
@@ -187,7 +213,8 @@ pub const HOUR: Duration = Duration::from_secs(60 * 60);
 /// 24 hours.
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The README's code compiles.
+/// The code in the README and in the documents compiles.
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/replay.md")]
+struct Documents;

@@ -35,7 +35,7 @@ async fn an_unknown_scheme_lists_what_is_compiled_in() {
 
 #[tokio::test]
 async fn a_scheme_that_comes_later_says_so_whether_its_feature_is_on_or_off() {
-    for scheme in ["redis", "dynamo"] {
+    for scheme in ["redis", "dynamodb"] {
         let error = refused(&format!("{scheme}://host:6379/0")).await;
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(&format!("{scheme}: URLs comes in a later version")));

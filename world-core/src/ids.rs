@@ -177,6 +177,11 @@ impl fmt::Display for Position {
 }
 
 /// A position as it is shown to people: `evnt_` and 26 digits, which sort as the log does.
+///
+/// ```
+/// # use world_core::*;
+/// assert_eq!(EventId(Position::new(42)).to_string(), "evnt_00000000000000000000000042");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub Position);
 
@@ -227,6 +232,12 @@ impl fmt::Display for LogId {
 /// Milliseconds since the Unix epoch, from 0 to the end of the year 9999.
 ///
 /// Times are always arguments: no World reads a clock, and none orders by one.
+///
+/// ```
+/// # use world_core::*;
+/// let at = Timestamp::from_millis(1_700_000_000_000);
+/// assert_eq!(at.to_string(), "2023-11-14T22:13:20.000Z");
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -177,6 +177,17 @@ macro_rules! forward {
 forward!(Arc, Box);
 
 /// Comforts on top of the eight methods.
+///
+/// ```
+/// # use world_core::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let world = MemoryWorld::new();
+/// let page = world.read_all(&LogId::Run(RunId::new("order-7")?)).await?;
+/// assert_eq!(page.head, Position::START); // a log that is not there reads as an empty one
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait WorldExt: World {
     /// Reads a whole log, page by page, in order.

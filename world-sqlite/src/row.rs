@@ -79,7 +79,7 @@ pub(crate) fn head(
     let state = number(2)?;
     let run = if is_run && state != DELETED {
         Some(Run {
-            new: new().into(),
+            new: new(),
             // Like `new`: no ruling looks at it.
             created: Timestamp::ZERO,
             last: kind(number(3)?).ok_or_else(|| bad("a kind that is none"))?,

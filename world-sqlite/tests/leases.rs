@@ -169,30 +169,39 @@ async fn l5_a_claim_raises_attempt_and_an_owners_records_or_rest_set_it_to_0() {
     assert_eq!(attempt(5, 3000).await, 1);
 }
 
+/// Waits while the other does something that ends the wait.
+async fn ends(world: &SqliteWorld, wait: &Wait, other: impl Future<Output = Appended>) {
+    let both = async { tokio::join!(world.wait(wait), other) };
+    let (waited, _) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    waited.unwrap();
+}
+
+async fn a_wait_ends(world: &SqliteWorld, writer: &SqliteWorld) {
+    create(writer, "r", Due::Never, 0).await;
+    let (grow, wake) = (append(0, &["a"], By::Outsider), append(1, &["b"], By::Outsider));
+    let wait = Wait {
+        queues: vec![queue("q")],
+        logs: vec![(token("t"), Position::START)],
+        at_most: Duration::from_secs(3600),
+    };
+    ends(world, &wait, do_append(writer, &token("t"), &grow)).await;
+    // What came before the wait ends it at once.
+    ends(world, &wait, std::future::ready(committed(0))).await;
+    let wait = Wait { logs: vec![(token("t"), position(1))], ..wait };
+    ends(world, &wait, do_append(writer, &run("r"), &wake)).await;
+}
+
 #[tokio::test]
 async fn a_wait_ends_when_its_log_grows_or_its_queue_has_a_ready_run() {
-    for by_other_handle in [false, true] {
-        let (world, dir) = file();
-        let writer = if by_other_handle { open(&dir) } else { file().0 };
-        let writer = if by_other_handle { &writer } else { &world };
-        create(writer, "r", Due::Never, 0).await;
-        let wait = Wait {
-            queues: vec![queue("q")],
-            logs: vec![(token("t"), Position::START)],
-            at_most: Duration::from_secs(3600),
-        };
-        let (waited, ()) = tokio::join!(world.wait(&wait), async {
-            do_append(writer, &token("t"), &append(0, &["a"], By::Outsider)).await;
-        });
-        waited.unwrap();
-        // What came before the wait ends it at once.
-        world.wait(&wait).await.unwrap();
-        let wait = Wait { logs: vec![(token("t"), position(1))], ..wait };
-        let (waited, ()) = tokio::join!(world.wait(&wait), async {
-            do_append(writer, &run("r"), &append(1, &["b"], By::Outsider)).await;
-        });
-        waited.unwrap();
-    }
+    // Nothing looks for changes of others here, so it is told.
+    let world = SqliteWorld::memory().unwrap();
+    a_wait_ends(&world, &world).await;
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_another_world_on_the_same_file_writes() {
+    let (world, dir) = file();
+    a_wait_ends(&world, &open(&dir)).await;
 }
 
 #[tokio::test(start_paused = true)]

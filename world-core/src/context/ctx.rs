@@ -114,6 +114,28 @@ impl Ctx {
     }
 
     /// A step whose body is told which attempt it is.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # struct Bank;
+    /// # impl Bank { async fn pay(&self, cents: u64, _key: String) -> Result<u64, std::io::Error> { Ok(cents) } }
+    /// async fn pay(mut ctx: Ctx, cents: u64) -> anyhow::Result<u64> {
+    ///     let bank = Bank;
+    ///     let paid = ctx
+    ///         .step_with("pay", async |at: Attempt| bank.pay(cents, at.idempotency_key()).await)
+    ///         .await?;
+    ///     Ok(paid)
+    /// }
+    /// # const PAY: Workflow<u64, u64> = Workflow::new("pay");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(PAY, pay).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// assert_eq!(engine.client().start(PAY, 700).await?.output().await?, 700);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn step_with<'a, F, Fut, T, E>(&mut self, name: &str, body: F) -> Step<'a, T>
     where
         F: Fn(Attempt) -> Fut + Send + 'a,
@@ -128,6 +150,26 @@ impl Ctx {
     ///
     /// It is recorded with the time it ends, so a later change of `duration` in the code does not
     /// move a sleep that has begun and been recorded.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use std::time::Duration;
+    /// async fn remind(mut ctx: Ctx, delay: Duration) -> Result<u128, StepError> {
+    ///     let before = ctx.now();
+    ///     ctx.sleep(delay).await?;
+    ///     Ok(ctx.now().since(before).as_millis())
+    /// }
+    /// # const REMIND: Workflow<Duration, u128> = Workflow::new("remind");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(REMIND, remind).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let run = engine.client().start(REMIND, Duration::from_millis(20)).await?;
+    /// assert!(run.output().await? >= 20);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sleep(&mut self, duration: Duration) -> Sleep {
         self.sleep_until(self.now().plus(duration))
     }
@@ -138,6 +180,27 @@ impl Ctx {
     }
 
     /// A context for another piece of concurrent code, with keys of its own below `name`.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// async fn both(mut ctx: Ctx, n: u64) -> Result<u64, StepError> {
+    ///     let (mut left, mut right) = (ctx.branch("left"), ctx.branch("right"));
+    ///     let (left, right) = futures::join!(
+    ///         left.step("add", async || Ok::<_, StepError>(n + 1)), // left/add
+    ///         right.step("add", async || Ok::<_, StepError>(n + 2)), // right/add
+    ///     );
+    ///     Ok(left? + right?)
+    /// }
+    /// # const BOTH: Workflow<u64, u64> = Workflow::new("both");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(BOTH, both).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// assert_eq!(engine.client().start(BOTH, 1).await?.output().await?, 5);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn branch(&mut self, name: &str) -> Self {
         Self {
@@ -149,6 +212,27 @@ impl Ctx {
     }
 
     /// A branch that a cancellation of the run does not reach: for what must be undone.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use std::time::Duration;
+    /// async fn rent(mut ctx: Ctx, car: u64) -> Result<u64, StepError> {
+    ///     let ended = ctx.sleep(Duration::from_secs(3600)).await;
+    ///     ctx.shield().step("take back", async || Ok::<_, StepError>(car)).await?;
+    ///     ended.map(|()| car)
+    /// }
+    /// # const RENT: Workflow<u64, u64> = Workflow::new("rent");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(RENT, rent).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let run = engine.client().start(RENT, 7).id("car-7").await?;
+    /// run.cancel("no longer wanted").await?;
+    /// assert!(matches!(run.output().await, Err(RunError::Cancelled { .. })));
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn shield(&mut self) -> Self {
         Self { shielded: true, ..self.branch("shield") }
@@ -173,6 +257,23 @@ impl Ctx {
     }
 
     /// A random UUID (version 4), the same in every replay; it writes nothing.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// async fn number(mut ctx: Ctx, prefix: String) -> Result<String, StepError> {
+    ///     Ok(format!("{prefix}-{}", ctx.uuid()))
+    /// }
+    /// # const NUMBER: Workflow<String, String> = Workflow::new("number");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(NUMBER, number).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let number = engine.client().start(NUMBER, "order".to_owned()).await?.output().await?;
+    /// assert_eq!(number.len(), "order-".len() + 36);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn uuid(&mut self) -> uuid::Uuid {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&self.draw()[..16]);

@@ -12,6 +12,28 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 /// How a step ended without a result.
 ///
 /// It is always rebuilt from the log, never the live error: so it is the same in every replay.
+///
+/// ```
+/// # use world_core::*;
+/// async fn buy(mut ctx: Ctx, cents: u64) -> anyhow::Result<String> {
+///     let paid = ctx.step("pay", async || Err::<u64, _>(Fatal::new(format!("{cents} is too much")))).await;
+///     Ok(match paid {
+///         Ok(cents) => format!("paid {cents}"),
+///         Err(StepError::Failed { failure, .. }) => format!("not paid: {failure}"), // an answer too
+///         Err(other) => return Err(other.into()), // Cancelled ends the run as cancelled
+///     })
+/// }
+/// # const BUY: Workflow<u64, String> = Workflow::new("buy");
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(BUY, buy).build()?;
+/// # let worker = engine.spawn_worker();
+/// let said = engine.client().start(BUY, 9).await?.output().await?;
+/// assert_eq!(said, "not paid: 9 is too much");
+/// # worker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StepError {

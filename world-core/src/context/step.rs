@@ -37,6 +37,30 @@ type Filter<'a> = Box<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + 'a>;
 ///
 /// It is `Unpin`, `Send` and has a name of its own, so it may stand in a `Vec`, in
 /// `FuturesUnordered`, or behind `&mut` in a `select!`.
+///
+/// ```
+/// # use world_core::*;
+/// use futures::{StreamExt, stream::FuturesUnordered};
+///
+/// async fn fastest(mut ctx: Ctx, urls: Vec<String>) -> anyhow::Result<Option<usize>> {
+///     let mut sizes: FuturesUnordered<Step<'_, usize>> = urls
+///         .iter()
+///         .map(|url| ctx.step(url, async || Ok::<_, StepError>(url.len())))
+///         .collect();
+///     let first = sizes.next().await.transpose()?; // the same one in every replay
+///     Ok(first)
+/// }
+/// # const FASTEST: Workflow<Vec<String>, Option<usize>> = Workflow::new("fastest");
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(FASTEST, fastest).build()?;
+/// # let worker = engine.spawn_worker();
+/// let urls = vec!["a".to_owned(), "bb".to_owned()];
+/// assert!(engine.client().start(FASTEST, urls).await?.output().await?.is_some());
+/// # worker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a step does nothing unless it is awaited"]
 pub struct Step<'a, T> {
     shared: Arc<Shared>,
@@ -134,6 +158,31 @@ where
     }
 
     /// Gives the result as an `Arc`, decoded once in a session however often it is replayed.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use std::sync::Arc;
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Rates { euro: u64, names: Vec<String> }
+    /// frozen!(Rates { euro, names });
+    ///
+    /// async fn convert(mut ctx: Ctx, cents: u64) -> Result<u64, StepError> {
+    ///     let rates: Arc<Rates> = ctx
+    ///         .step("rates", async || Ok::<_, StepError>(Rates { euro: 2, names: Vec::new() }))
+    ///         .shared()
+    ///         .await?;
+    ///     Ok(rates.euro * cents)
+    /// }
+    /// # const CONVERT: Workflow<u64, u64> = Workflow::new("convert");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(CONVERT, convert).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// assert_eq!(engine.client().start(CONVERT, 21).await?.output().await?, 42);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shared(self) -> Step<'a, Arc<T>>
     where
         T: Frozen + Sync,
@@ -177,6 +226,30 @@ impl<'a, T> Step<'a, T> {
 
     /// Tries again only after errors of this type, found anywhere in the chain of sources, of
     /// which `worth_it` says so.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use std::{io, time::Duration};
+    /// async fn fetch(mut ctx: Ctx, _url: String) -> Result<u64, StepError> {
+    ///     ctx.step_with("get", async |at: Attempt| match at.number() {
+    ///         1 => Err(io::Error::from(io::ErrorKind::TimedOut)), // worth another try
+    ///         _ => Err(io::Error::from(io::ErrorKind::NotFound)), // not
+    ///     })
+    ///     .retry(Retry::fixed(9, Duration::from_millis(5)))
+    ///     .retry_if(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
+    ///     .await
+    /// }
+    /// # const FETCH: Workflow<String, u64> = Workflow::new("fetch");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(FETCH, fetch).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let failed = engine.client().start(FETCH, "/".to_owned()).await?.output().await.unwrap_err();
+    /// assert!(failed.to_string().contains("failed after 2 attempts"), "{failed}");
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn retry_if<E: StdError + 'static>(
         mut self,
         worth_it: impl Fn(&E) -> bool + Send + 'a,
@@ -186,6 +259,27 @@ impl<'a, T> Step<'a, T> {
     }
 
     /// Gives each attempt this long; one that takes longer has failed, and may be retried.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use std::time::Duration;
+    /// async fn ask(mut ctx: Ctx, nobody: String) -> Result<bool, StepError> {
+    ///     let asked = ctx
+    ///         .step("ask", async || std::future::pending::<Result<String, StepError>>().await)
+    ///         .timeout(Duration::from_millis(20))
+    ///         .await;
+    ///     Ok(asked.is_err_and(|error| error.is_timeout()))
+    /// }
+    /// # const ASK: Workflow<String, bool> = Workflow::new("ask");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ASK, ask).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// assert!(engine.client().start(ASK, "nobody".to_owned()).await?.output().await?);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -199,6 +293,25 @@ impl<'a, T> Step<'a, T> {
 
     /// Runs the body at most once: it is announced in the log first, and after a crash the step
     /// ends as [`StepError::Interrupted`] instead of running again. It is not retried.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// async fn launch(mut ctx: Ctx, rocket: u64) -> anyhow::Result<u64> {
+    ///     match ctx.step("launch", async || Ok::<_, StepError>(rocket)).at_most_once().await {
+    ///         Err(StepError::Interrupted { .. }) => anyhow::bail!("look whether it has left"),
+    ///         launched => Ok(launched?),
+    ///     }
+    /// }
+    /// # const LAUNCH: Workflow<u64, u64> = Workflow::new("launch");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(LAUNCH, launch).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// assert_eq!(engine.client().start(LAUNCH, 11).await?.output().await?, 11);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const fn at_most_once(mut self) -> Self {
         self.at_most_once = true;
         self

@@ -43,6 +43,22 @@ impl Client {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for an id that no World keeps.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let client = engine.client();
+    /// client.start(ECHO, 7).id("echo-7").await?;
+    /// assert_eq!(client.run(ECHO, "echo-7")?.output().await?, 7); // from anywhere, later
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn run<I, O>(&self, _workflow: Workflow<I, O>, id: &str) -> Result<RunHandle<O>> {
         Ok(RunHandle::new(Arc::clone(&self.engine), RunId::new(id)?, None))
     }
@@ -56,6 +72,25 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`World::list`].
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use std::num::NonZeroU32;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let client = engine.client();
+    /// client.start(ECHO, 7).id("echo-7").await?.output().await?;
+    /// let list = List { last: Some(Kind::RUN_COMPLETED), ..List::all(NonZeroU32::MAX) };
+    /// let ids: Vec<_> = client.list(&list).await?.runs.into_iter().map(|run| run.run).collect();
+    /// assert_eq!(ids, [RunId::new("echo-7")?]);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn list(&self, list: &List) -> Result<RunPage> {
         self.engine.world.list(list).await
     }
@@ -65,6 +100,23 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a run that is open, [`ErrorKind::NotFound`] for none; those of
     /// [`World::delete`].
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let client = engine.client();
+    /// client.start(ECHO, 7).id("echo-7").await?.output().await?;
+    /// client.delete(&RunId::new("echo-7")?).await?;
+    /// assert!(client.start(ECHO, 7).id("echo-7").await.is_err()); // the id stays spent
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn delete(&self, run: &RunId) -> Result<()> {
         let log = LogId::Run(run.clone());
         let head = self.engine.world.read(&log, Position::new(u64::MAX), super::ONE).await?.head;
@@ -99,6 +151,25 @@ impl<I, O> fmt::Debug for Start<I, O> {
 impl<I, O> Start<I, O> {
     /// Chooses the run's id, which is the idempotency key: starting it again with the same
     /// workflow and input gives the same run, with others it is an error.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let client = engine.client();
+    /// client.start(ECHO, 7).id("echo-7").await?;
+    /// let again = client.start(ECHO, 7).id("echo-7").await?; // the same run
+    /// assert_eq!(again.output().await?, 7);
+    /// let other = client.start(ECHO, 8).id("echo-7").await.unwrap_err();
+    /// assert_eq!(other.kind(), ErrorKind::Invalid);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self

@@ -29,7 +29,6 @@ use crate::{
     ids::{Position, Timestamp},
     lease::{Lease, Renewed},
     record::{Appended, By, Due},
-    replay::{Blocked, Violation},
     world::World,
 };
 
@@ -235,7 +234,7 @@ impl<'a> Drive<'a> {
         if self.flight.is_none() && program.is_idle() {
             // No body runs and no time is waited for: whatever is open is never polled again.
             let Some(next) = next else {
-                return Poll::Ready(Err(Blocked::from(Violation::WaitsForNothingDurable).into()));
+                return Poll::Ready(Err(program.waits_for_nothing().into()));
             };
             if next > self.engine.clock.now().plus(self.engine.options.linger) {
                 return Poll::Ready(Ok(Found::Idle(next)));

@@ -34,6 +34,25 @@ pub struct RunHandle<O> {
 }
 
 /// How a run ended without an output.
+///
+/// ```
+/// # use world_core::*;
+/// async fn never(_: Ctx, why: String) -> anyhow::Result<u64> {
+///     anyhow::bail!(why)
+/// }
+/// # const NEVER: Workflow<String, u64> = Workflow::new("never");
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(NEVER, never).build()?;
+/// # let worker = engine.spawn_worker();
+/// match engine.client().start(NEVER, "sold out".to_owned()).id("order-7").await?.output().await {
+///     Err(RunError::Failed { failure, .. }) => assert_eq!(failure.message, "sold out"),
+///     other => panic!("{other:?}"),
+/// }
+/// # worker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
@@ -263,6 +282,23 @@ impl<O> RunHandle<O> {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such run; those of reading and opening.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// engine.client().start(ECHO, 7).id("echo-7").await?.output().await?;
+    /// let log = engine.client().run(ECHO, "echo-7")?.log().await?;
+    /// let kinds: Vec<_> = log.iter().map(|logged| logged.event.kind()).collect();
+    /// assert_eq!(kinds, [Kind::RUN_CREATED, Kind::RUN_COMPLETED]);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn log(&self) -> Result<Vec<Logged>> {
         let log = self.log_id();
         let page = self.engine.world.read_all(&log).await?;
@@ -277,6 +313,21 @@ impl<O> RunHandle<O> {
     ///
     /// # Errors
     /// Those of [`RunHandle::log`].
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// engine.client().start(ECHO, 7).id("echo-7").await?.output().await?;
+    /// assert_eq!(engine.client().run(ECHO, "echo-7")?.status().await?, Status::Completed);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn status(&self) -> Result<Status> {
         let log = self.log().await?;
         let mut events = log.into_iter().rev().map(|logged| logged.event);

@@ -1,7 +1,7 @@
 //! What the parts of one engine tell each other without asking the store.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -83,8 +83,10 @@ pub(super) struct Hub {
 struct State {
     driven: HashMap<RunId, Arc<Signal>>,
     watchers: HashMap<RunId, Vec<oneshot::Sender<Arc<Logged>>>>,
-    residents: HashMap<RunId, Session>,
-    oldest: VecDeque<RunId>,
+    /// Programs of resting runs, each with the number under which `oldest` knows it.
+    residents: HashMap<RunId, (u64, Session)>,
+    oldest: BTreeMap<u64, RunId>,
+    kept: u64,
     due: BTreeSet<(Timestamp, RunId)>,
 }
 
@@ -152,19 +154,17 @@ impl Hub {
         let mut dropped = Vec::new();
         {
             let mut state = self.state();
-            let run = session.run().clone();
-            if self.residents_max > 0 {
-                state.oldest.push_back(run.clone());
-                dropped.extend(state.residents.insert(run, session));
+            state.kept += 1;
+            let (number, run) = (state.kept, session.run().clone());
+            state.oldest.insert(number, run.clone());
+            if let Some((former, session)) = state.residents.insert(run, (number, session)) {
+                state.oldest.remove(&former);
+                dropped.push(session);
             }
             while state.residents.len() > self.residents_max
-                && let Some(oldest) = state.oldest.pop_front()
+                && let Some((_, oldest)) = state.oldest.pop_first()
             {
-                dropped.extend(state.residents.remove(&oldest));
-            }
-            if state.oldest.len() > 2 * self.residents_max {
-                let State { residents, oldest, .. } = &mut *state;
-                oldest.retain(|run| residents.contains_key(run));
+                dropped.extend(state.residents.remove(&oldest).map(|(_, session)| session));
             }
         }
         drop(dropped); // user code: not under the lock
@@ -177,7 +177,10 @@ impl Hub {
     }
 
     pub(super) fn take(&self, run: &RunId) -> Option<Session> {
-        self.state().residents.remove(run)
+        let mut state = self.state();
+        let (number, session) = state.residents.remove(run)?;
+        state.oldest.remove(&number);
+        Some(session)
     }
 
     /// When a run that rested here is next due.
@@ -191,5 +194,43 @@ impl Hub {
         while state.due.first().is_some_and(|(due, _)| *due <= now) {
             state.due.pop_first();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Engine, LogId, MemoryWorld};
+
+    async fn session(engine: &Engine, id: &str) -> Session {
+        let (run, inner) = (RunId::new(id).unwrap(), engine.inner());
+        let seal = inner.seal.fresh(LogId::Run(run.clone())).await.unwrap();
+        Session::new(run, seal, inner, Vec::new())
+    }
+
+    #[tokio::test]
+    async fn the_programs_that_rested_first_leave_and_nothing_else_piles_up() {
+        let engine = Engine::builder(MemoryWorld::new()).without_encryption().build().unwrap();
+        let hub = Hub::new(2);
+        let run = |id| RunId::new(id).unwrap();
+        hub.keep(session(&engine, "b").await, Timestamp::ZERO);
+        for _ in 0..10 {
+            hub.keep(session(&engine, "a").await, Timestamp::ZERO);
+            assert!(hub.take(&run("a")).is_some());
+            hub.keep(session(&engine, "a").await, Timestamp::ZERO);
+        }
+        assert_eq!(hub.state().oldest.len(), 2);
+        hub.keep(session(&engine, "c").await, Timestamp::ZERO);
+        assert!(hub.take(&run("b")).is_none(), "it has rested longest");
+        assert!(hub.take(&run("a")).is_some() && hub.take(&run("c")).is_some());
+        assert!(hub.state().oldest.is_empty() && hub.state().residents.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_program_is_kept_where_none_may_be() {
+        let engine = Engine::builder(MemoryWorld::new()).without_encryption().build().unwrap();
+        let hub = Hub::new(0);
+        hub.keep(session(&engine, "a").await, Timestamp::ZERO);
+        assert!(hub.take(&RunId::new("a").unwrap()).is_none() && hub.state().oldest.is_empty());
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
 };
@@ -30,6 +31,21 @@ const CLAIM_RETRY: Duration = Duration::from_millis(500);
 
 /// Claims due runs and drives them, until it is shut down, aborted or dropped. A worker that is
 /// dropped finishes what it is writing and gives its runs back, in the background.
+///
+/// ```
+/// # use world_core::*;
+/// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+/// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> anyhow::Result<()> {
+/// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+/// # let worker = engine.spawn_worker();
+/// let second = engine.spawn_worker(); // of the same engine, or of one in another process
+/// second.shutdown().await; // gives its runs back
+/// # worker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Worker {
     hands: Arc<Hands>,
@@ -43,13 +59,18 @@ pub(super) struct Crew(Mutex<Vec<Weak<Hands>>>);
 #[derive(Debug)]
 pub(super) struct Hands {
     engine: Arc<Inner>,
+    /// Where it was spawned; a client of another runtime hands it runs too.
+    runtime: Handle,
     /// A permit for each run that it may drive.
     runs: Arc<Semaphore>,
     stopping: AtomicBool,
     stop: Notify,
     next_task: AtomicU64,
-    tasks: Mutex<HashMap<u64, (AbortHandle, Option<Arc<Signal>>)>>,
+    tasks: Mutex<HashMap<u64, Task>>,
 }
+
+/// How a task is stopped: at once, or by telling it.
+type Task = (AbortHandle, Option<Arc<Signal>>);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -72,6 +93,7 @@ impl Worker {
     pub(super) fn spawn(engine: &Arc<Inner>) -> Self {
         let hands = Arc::new(Hands {
             engine: Arc::clone(engine),
+            runtime: Handle::current(),
             runs: Arc::new(Semaphore::new(engine.options.runs_max)),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
@@ -126,7 +148,7 @@ impl Hands {
         let mut tasks = lock(&self.tasks);
         // The program and its bodies are polled outside tokio's cooperative budget: a budget that
         // runs out in the middle of a delivery would make replay depend on it.
-        let task = tokio::spawn(tokio::task::unconstrained(async move {
+        let task = self.runtime.spawn(tokio::task::unconstrained(async move {
             work.await;
             lock(&hands.tasks).remove(&id);
         }));

@@ -93,7 +93,10 @@ pub enum Mismatch {
 #[non_exhaustive]
 pub enum Violation {
     /// The workflow waits, and nothing durable will wake it.
-    WaitsForNothingDurable,
+    WaitsForNothingDurable {
+        /// Operations that were asked for and are not awaited, sorted.
+        open: Vec<Key>,
+    },
     /// The workflow moved on although no result was delivered.
     MovedByItself {
         /// The operations open at that time, sorted; at most [`Divergence::SHOWN_MAX`].
@@ -197,9 +200,16 @@ impl fmt::Display for Violation {
             keys => keys.iter().map(Key::as_str).collect::<Vec<_>>().join(", "),
         };
         match self {
-            Self::WaitsForNothingDurable => {
-                write!(f, "the workflow waits for something that is not durable; {REMEDY}")
-            }
+            Self::WaitsForNothingDurable { open } => write!(
+                f,
+                "the workflow waits for something that is not durable, and awaits {} that could wake \
+                 it; {REMEDY}",
+                if open.is_empty() {
+                    "no operation".to_owned()
+                } else {
+                    format!("none of {}", list(open))
+                }
+            ),
             Self::MovedByItself { open } => write!(
                 f,
                 "the workflow moved on by something that is not durable, while it waited for {}; {REMEDY}",

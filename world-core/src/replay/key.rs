@@ -7,6 +7,12 @@
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 /// Names one operation of a run, for ever.
+///
+/// ```
+/// # use world_core::*;
+/// use world_core::replay::Key;
+/// assert_eq!(Key::new("item#3/charge").as_str(), "item#3/charge");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
 

@@ -226,6 +226,11 @@ impl Program {
         self.shared.core().next_alarm()
     }
 
+    /// The reason to block a program that nothing durable will ever wake.
+    pub(crate) fn waits_for_nothing(&self) -> Blocked {
+        Violation::WaitsForNothingDurable { open: self.open_keys() }.into()
+    }
+
     /// All that waits to be written, in order. The caller keeps it until it is committed.
     pub(crate) fn take_batch(&mut self, batch: &mut VecDeque<Event>) {
         let mut core = self.shared.core();
@@ -305,7 +310,8 @@ impl Program {
                         return Poll::Ready(Ok(()));
                     }
                     if core.open_count() == 0 {
-                        return Poll::Ready(Err(Violation::WaitsForNothingDurable.into()));
+                        drop(core);
+                        return Poll::Ready(Err(self.waits_for_nothing()));
                     }
                     return Poll::Pending;
                 }

@@ -14,6 +14,34 @@ use crate::{
 ///
 /// It is asked once for a log, not for a record, so it may take its time; a slow one should keep
 /// what it has fetched.
+///
+/// ```
+/// # use world_core::*;
+/// # use std::sync::Arc;
+/// use world_core::seal::{Key, KeyProvider};
+///
+/// /// Asks a service for keys, by their ids.
+/// #[derive(Debug)]
+/// struct Service { active: KeyId }
+///
+/// #[async_trait::async_trait]
+/// impl KeyProvider for Service {
+///     async fn active(&self) -> Result<Arc<Key>> {
+///         self.key(&self.active).await
+///     }
+///     async fn key(&self, id: &KeyId) -> Result<Arc<Key>> {
+///         let bits = [7; 32]; // fetched, and kept for a while
+///         Ok(Arc::new(Key::from_bytes(id.clone(), bits)))
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let keys = Service { active: KeyId::new("2026")? };
+/// let engine = Engine::builder(MemoryWorld::new()).keys(keys).build()?;
+/// # drop(engine);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait KeyProvider: fmt::Debug + Send + Sync + 'static {
     /// The key that seals new logs.

@@ -85,6 +85,23 @@ impl LogSeal {
     /// [`ErrorKind::Corrupt`] when the record is not what was written at this place of this log, or
     /// its key is not the one it was sealed with; [`ErrorKind::Key`] when it names another key or
     /// cipher than the log's; [`ErrorKind::Unsupported`] when it is newer than this version.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use world_core::{event::Event, seal::{Key, Keyring, Seal}};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// let seal = Seal::new("default", Keyring::new(Key::generate()));
+    /// let log = seal.fresh(LogId::Run(RunId::new("order-7")?)).await?;
+    /// let event = Event::RunCancelled { reason: "sold out".into() };
+    /// let record = log.seal(Position::new(3), Timestamp::ZERO, &event)?;
+    /// assert_eq!(log.open(&record)?.event, event);
+    ///
+    /// let moved = Record { position: Position::new(4), ..record };
+    /// assert_eq!(log.open(&moved).unwrap_err().kind(), ErrorKind::Corrupt);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn open(&self, record: &Record) -> Result<Logged> {
         let text = self.open_buffer(record)?;
         let event = codec::decode_slice(record.kind, text.as_bytes())

@@ -2,6 +2,7 @@
 
 mod faults;
 mod group;
+mod removal;
 mod rows;
 
 use std::num::NonZeroU32;

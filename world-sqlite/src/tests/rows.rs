@@ -87,3 +87,26 @@ async fn no_hot_statement_scans_or_sorts() {
         assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN l"), "{sql}: {plan}");
     }
 }
+
+#[tokio::test]
+async fn r4_a_listing_goes_on_over_numbers_that_hold_no_run() {
+    let (world, _dir) = file();
+    for name in ["a", "b"] {
+        let log = LogId::Run(RunId::new(name).unwrap());
+        world.append(&log, &Append { by: creator(Due::Now), ..append(0, b"x") }).await.unwrap();
+    }
+    for table in ["logs", "runs"] {
+        sql(&world, &format!("UPDATE {table} SET log = log + 40000 WHERE log = 2"));
+    }
+    let mut list = List::all(NonZeroU32::new(9).unwrap());
+    let mut listed = Vec::new();
+    loop {
+        let page = world.list(&list).await.unwrap();
+        listed.extend(page.runs.iter().map(|run| run.run.as_str().to_owned()));
+        list.after = page.next;
+        if list.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, ["a", "b"]);
+}
