@@ -441,3 +441,9 @@ async fn a_cancellation_at_any_time_replays() {
         holds(seed, Fate { noise: 1 + seed % 3, cancelled: true, death, ..CALM }).await;
     }
 }
+
+#[tokio::test]
+async fn what_the_code_asks_for_as_it_ends_stands_before_its_end_also_after_a_conflict() {
+    // A rest met a cancellation, and what it would have written was written again with the end.
+    holds(5_000_439, Fate { noise: 1, cancelled: true, ..CALM }).await;
+}
