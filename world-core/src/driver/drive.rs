@@ -317,14 +317,16 @@ impl<'a> Drive<'a> {
                 return Ok(());
             }
             program.take_batch(&mut self.pending);
+            if ended {
+                let end = self.end()?;
+                self.pending.push_back(end);
+            }
         }
-        if ended && !self.pending.back().is_some_and(Event::is_end) {
-            let end = self.end()?;
-            self.pending.push_back(end);
-        }
+        // What is left of an earlier batch goes first: it lacks what was asked for since.
+        let ends = self.pending.back().is_some_and(Event::is_end);
         let (ticket, engine) = (self.lease.ticket, self.engine);
         self.launch(|took_all, now| {
-            let close = ended && took_all;
+            let close = ends && took_all;
             let rest = close.then(|| engine.rest_of_closed(now));
             By::Owner { ticket, close, rest, tags: None }
         })
