@@ -323,8 +323,14 @@ pub async fn rebuild(
     records: &[Record],
     lease: Option<(Ticket, Timestamp)>,
 ) {
-    let list = world.list(&List::all(NonZeroU32::MAX)).await.unwrap();
-    let meta = list.runs.into_iter().find(|meta| meta.run == *run).unwrap();
+    let mut list = List::all(NonZeroU32::MAX);
+    let meta = loop {
+        let page = world.list(&list).await.unwrap();
+        match page.runs.into_iter().find(|meta| meta.run == *run) {
+            Some(meta) => break meta,
+            None => list.after = Some(page.next.unwrap()),
+        }
+    };
     let id = LogId::Run(run.clone());
     let (ticket, until) = lease.unwrap_or((Ticket::from_bytes([9; 16]), Timestamp::MAX));
     let new = NewRun {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use world_core::{seal::Key, *};
 use world_sqlite::{Options, SqliteWorld, Synchronous};
 
@@ -137,8 +137,10 @@ impl World for Telling {
                 println!("committed {run} {} {}", record.position, fingerprint(record));
             }
         }
-        if let Ok(Appended::Fenced) = answer {
-            println!("fenced {}", log.run().unwrap());
+        match answer {
+            Ok(Appended::Fenced) => println!("fenced {}", log.run().unwrap()),
+            Ok(Appended::NotOpen) => println!("not open {}", log.run().unwrap()),
+            _ => {}
         }
         if self.after.fetch_sub(1, SeqCst) == 1 {
             die();
@@ -168,7 +170,7 @@ impl World for Telling {
 /// A process that works, its output read by a thread.
 pub struct Part {
     pub child: Child,
-    lines: JoinHandle<Vec<String>>,
+    lines: Option<JoinHandle<Vec<String>>>,
     ready: std::sync::mpsc::Receiver<()>,
 }
 
@@ -196,7 +198,7 @@ pub fn start(part: &str, dir: &Path, ahead: u64, death: Death, threads: u64) -> 
         }
         kept
     });
-    Part { child, lines, ready }
+    Part { child, lines: Some(lines), ready }
 }
 
 impl Part {
@@ -221,10 +223,24 @@ impl Part {
         committed(&self.end())
     }
 
+    /// Stops it, and returns when it stands still.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        let _ = waitpid(pid, WaitOptions::UNTRACED).unwrap();
+    }
+
     /// Waits for its end, and gives what it has told.
     pub fn end(mut self) -> Vec<String> {
         self.child.wait().unwrap();
-        self.lines.join().unwrap()
+        self.lines.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may be dead
+        let _ = self.child.wait();
     }
 }
 
