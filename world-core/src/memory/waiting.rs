@@ -89,7 +89,7 @@ impl<'a> Registered<'a> {
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        let mut locked = lock(&self.state);
+        let mut locked = lock(self.state);
         for (log, _) in &self.wait.logs {
             forget(&mut locked.waiting.logs, log, &self.waiter);
         }
