@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     Blocked, Divergence, Hydration, Key, Mismatch, Violation,
-    slots::{Core, Identity, OpId, Parcel, Shared, Slot, Work},
+    slots::{Core, Identity, Mark, OpId, Parcel, Shared, Slot, Work},
     wakers::{At, Mode},
 };
 use crate::{
@@ -300,7 +300,7 @@ impl Program {
         }
         for _ in 0..ROUNDS_MAX {
             let mut woken = self.shared.take_ready();
-            let asked = {
+            let before = {
                 let mut core = self.shared.core();
                 core.bodies_max = bodies_max;
                 core.expire(now, &mut woken);
@@ -315,9 +315,9 @@ impl Program {
                     }
                     return Poll::Pending;
                 }
-                core.asked()
+                core.mark()
             };
-            if let Err(blocked) = self.poll_for_bodies(asked) {
+            if let Err(blocked) = self.poll_for_bodies(before) {
                 return Poll::Ready(Err(blocked));
             }
         }
@@ -328,7 +328,7 @@ impl Program {
         Poll::Pending
     }
 
-    fn poll_for_bodies(&mut self, asked: OpId) -> Result<(), Blocked> {
+    fn poll_for_bodies(&mut self, before: Mark) -> Result<(), Blocked> {
         {
             let _at = At::enter(self.shared.id(), Mode::Waking);
             for (_, waker) in &mut self.runnable {
@@ -344,7 +344,7 @@ impl Program {
         if let Some(blocked) = core.blocked.take() {
             return Err(blocked);
         }
-        if ended || core.asked() != asked {
+        if ended || core.mark() != before {
             return Err(Violation::MovedByItself { open: core.shown_keys() }.into());
         }
         Ok(())
@@ -406,15 +406,14 @@ impl Program {
 
     /// Polls with nothing visible; nothing may come of it.
     fn nudge(&mut self) -> Result<(), Blocked> {
-        let mark = |core: &Core| (core.asked(), core.open_count(), core.open_hash);
         let (before, open) = {
             let core = self.shared.core();
             let few = core.open_count() <= Divergence::SHOWN_MAX;
-            (mark(&core), if few { core.shown_keys() } else { Vec::new() })
+            (core.mark(), if few { core.shown_keys() } else { Vec::new() })
         };
         self.settle(None)?;
         let core = self.shared.core();
-        if self.output.is_none() && mark(&core) == before {
+        if self.output.is_none() && core.mark() == before {
             return Ok(());
         }
         let open = if open.is_empty() { core.shown_keys() } else { open };

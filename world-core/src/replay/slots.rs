@@ -113,6 +113,9 @@ pub(crate) struct Slot {
     warned: bool,
 }
 
+/// How many operations were ever asked for, how many are open, and the hash of those.
+pub(super) type Mark = (OpId, usize, u64);
+
 /// Where a result stands among the others: by position, and among operations that one event ends
 /// (a cancellation) by key.
 type Order = (Position, Key);
@@ -526,6 +529,11 @@ impl Core {
 
     pub(super) fn open_count(&self) -> usize {
         self.slots.len()
+    }
+
+    /// What changes whenever the program asks for an operation, takes a result or drops one.
+    pub(super) fn mark(&self) -> Mark {
+        (self.asked(), self.open_count(), self.open_hash)
     }
 
     /// How many operations have ever been asked for.
