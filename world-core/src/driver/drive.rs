@@ -75,6 +75,13 @@ struct Flight {
     answer: Boxed<Result<Appended>>,
 }
 
+impl Flight {
+    /// Whether it gives the lease back.
+    fn rests(&self) -> bool {
+        matches!(self.batch.append.by, By::Owner { rest: Some(_), .. })
+    }
+}
+
 /// What [`Drive::poll`] has found.
 enum Found {
     Answer(Result<Appended>),
@@ -170,10 +177,7 @@ impl<'a> Drive<'a> {
                 }
                 Ok(Found::Renewed(renewed)) => self.renewed(renewed)?,
                 Ok(Found::Outside) => self.refresh().await?,
-                Ok(Found::Idle(due)) => {
-                    self.permit = None;
-                    self.write_rest(Due::At(due))?;
-                }
+                Ok(Found::Idle(due)) => self.write_rest(Due::At(due))?,
                 Ok(Found::Stopping) => {}
             }
         }
@@ -193,12 +197,13 @@ impl<'a> Drive<'a> {
             self.renewal = None;
             return Poll::Ready(Ok(Found::Renewed(renewed)));
         }
+        if self.flight.as_ref().is_some_and(Flight::rests) {
+            // What a body or a timer left now would belong to whoever has the run next.
+            self.renew_in_time(cx);
+            return self.set_alarm(cx, None);
+        }
         loop {
-            let now = self.engine.clock.now();
-            if now >= self.renew_at && self.renewal.is_none() {
-                self.begin_renewal(now);
-                cx.waker().wake_by_ref();
-            }
+            let now = self.renew_in_time(cx);
             let waits_for_permits = self.take_permits(cx)?;
             let program = self.session.program()?;
             let bodies_max = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -232,6 +237,7 @@ impl<'a> Drive<'a> {
         let program = self.session.program()?;
         let next = program.next_alarm();
         if self.flight.is_none() && program.is_idle() {
+            self.permit = None;
             // No body runs and no time is waited for: whatever is open is never polled again.
             let Some(next) = next else {
                 return Poll::Ready(Err(program.waits_for_nothing().into()));
@@ -318,8 +324,7 @@ impl<'a> Drive<'a> {
         }
         // What is left of an earlier batch goes first: it lacks what was asked for since.
         let ends = self.pending.back().is_some_and(Event::is_end);
-        let ticket = self.lease.ticket;
-        let engine = Arc::clone(self.engine);
+        let (ticket, engine) = (self.lease.ticket, self.engine);
         self.launch(|took_all, now| {
             let close = ends && took_all;
             let rest = close.then(|| engine.rest_of_closed(now));
@@ -357,11 +362,10 @@ impl<'a> Drive<'a> {
     }
 
     fn launch(&mut self, by: impl FnOnce(bool, Timestamp) -> By) -> Result<(), Halt> {
-        let limits = self.engine.limits;
-        let (at, seal) = (self.engine.clock.now(), self.session.seal().clone());
+        let (at, limits) = (self.engine.clock.now(), &self.engine.limits);
+        let (position, seal) = (self.session.position(), self.session.seal());
         let by = |took_all| by(took_all, at);
-        let batch =
-            Batch::fill(&mut self.pending, self.session.position(), at, &seal, &limits, by)?;
+        let batch = Batch::fill(&mut self.pending, position, at, seal, limits, by)?;
         self.send(batch, None);
         Ok(())
     }
@@ -414,7 +418,7 @@ impl<'a> Drive<'a> {
             self.read_some(Some(expected)).await?;
         }
         if !batch.events.is_empty() {
-            self.lease.attempt = 0;
+            self.lease.attempt = 1;
         }
         let Batch { append, events } = batch;
         let (closes, rests) = match &append.by {
@@ -499,7 +503,8 @@ impl<'a> Drive<'a> {
         let (log, after) = (self.session.log(), self.session.position());
         let mut page =
             self.engine.world.read(&log, after, NonZeroU32::MAX).await.map_err(Halt::from)?;
-        if page.head < after || (page.records.is_empty() && page.head > after) {
+        // A head that was seen does not go back, and a page is empty only at the head.
+        if page.head < after || (page.records.is_empty() && self.head.max(page.head) > after) {
             return Err(Stop::Regressed);
         }
         self.head = self.head.max(page.head);
@@ -511,6 +516,16 @@ impl<'a> Drive<'a> {
     }
 
     // ---- the lease ----
+
+    /// Begins a renewal if it is time; gives the time.
+    fn renew_in_time(&mut self, cx: &Context<'_>) -> Timestamp {
+        let now = self.engine.clock.now();
+        if now >= self.renew_at && self.renewal.is_none() {
+            self.begin_renewal(now);
+            cx.waker().wake_by_ref();
+        }
+        now
+    }
 
     fn begin_renewal(&mut self, now: Timestamp) {
         let until = now.plus(self.engine.options.lease);
@@ -528,6 +543,8 @@ impl<'a> Drive<'a> {
                 self.head = self.head.max(head);
                 Ok(())
             }
+            // Perhaps by what is in flight: its answer says so.
+            Ok((Renewed::Lost, _)) if self.flight.as_ref().is_some_and(Flight::rests) => Ok(()),
             Ok((Renewed::Lost, _)) => Err(Stop::Lost),
             Err(error) => {
                 // An expired lease that nobody replaced is current: appends decide.

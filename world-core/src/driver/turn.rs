@@ -25,6 +25,9 @@ const POISON_DELAY_MAX: Duration = Duration::from_secs(300);
 /// The shortest and longest times for which a blocked run rests.
 const BLOCKED_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
+/// The most records at the end of a log among which a note of the same reason is looked for.
+const NOTES_MAX: u64 = 64;
+
 /// How long a run rests whose key is missing or whose store fails.
 const FAILED_REST: Duration = Duration::from_secs(10);
 
@@ -197,33 +200,38 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
     let why = blocked.to_string();
     tracing::error!(run = %lease.run, position = %place.head, kind = blocked.kind(), "the run is blocked");
     let now = engine.clock.now();
-    let since = match blocked_since(engine, lease, &why, &place).await {
+    let Some(seal) = place.seal else {
+        let due = Due::At(now.plus(FAILED_REST));
+        return write(engine, lease, None, place.head, None, due).await;
+    };
+    let since = match blocked_since(engine, &seal, place.head, &why).await {
         Ok(since) => since,
-        Err(error) => return fail(engine, lease, &error, place).await,
+        Err(error) => return fail(engine, lease, &error, Place { seal: None, ..place }).await,
     };
     let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });
-    write(engine, lease, place.seal.as_ref(), place.head, note, Due::At(now.plus(delay))).await;
+    write(engine, lease, Some(&seal), place.head, note, Due::At(now.plus(delay))).await;
 }
 
-/// Since when the log ends with a note of this reason.
-///
-/// The drive that stops may have stopped before the note, so the note is asked for.
+/// When the run was first blocked for this reason, if it has made no progress since. The notes
+/// stand at the end of the log, where a program that stops before them never comes.
 async fn blocked_since(
     engine: &Inner,
-    lease: &Lease,
+    seal: &LogSeal,
+    head: Position,
     why: &str,
-    place: &Place,
 ) -> Result<Option<Timestamp>> {
-    let Some(seal) = &place.seal else { return Ok(None) };
-    let before = Position::new(place.head.get().saturating_sub(1));
-    let log = LogId::Run(lease.run.clone());
-    let page = engine.world.read(&log, before, super::ONE).await?;
-    let Some(last) = page.records.last().filter(|last| last.kind == Kind::RUN_BLOCKED) else {
-        return Ok(None);
-    };
-    let note = seal.open(last)?;
-    Ok(matches!(&note.event, Event::RunBlocked { why: known } if known == why).then_some(note.at))
+    let after = Position::new(head.get().saturating_sub(NOTES_MAX));
+    let page = engine.world.read(seal.log(), after, NonZeroU32::MAX).await?;
+    let no_progress = |kind| matches!(kind, Kind::RUN_BLOCKED | Kind::CANCEL_REQUESTED);
+    let notes = page.records.iter().rev().take_while(|record| no_progress(record.kind));
+    // A note that does not open says nothing.
+    Ok(notes
+        .filter(|record| record.kind == Kind::RUN_BLOCKED)
+        .filter_map(|record| seal.open(record).ok())
+        .filter(|note| matches!(&note.event, Event::RunBlocked { why: known } if known == why))
+        .map(|note| note.at)
+        .last())
 }
 
 /// Lets a run rest whose key is missing or whose store fails.

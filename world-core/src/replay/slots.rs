@@ -175,7 +175,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Core {
     slots: OpMap<Slot>,
-    by_key: HashMap<Key, OpId>,
+    by_key: BTreeMap<Key, OpId>,
     /// Asked for and dropped before its result came.
     dropped: HashSet<Key>,
     next: OpId,
@@ -515,9 +515,7 @@ impl Core {
     }
 
     pub(super) fn open_keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.by_key.keys().cloned().collect();
-        keys.sort();
-        keys
+        self.by_key.keys().cloned().collect()
     }
 
     /// The open keys that an error shows.
