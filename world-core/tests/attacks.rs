@@ -62,6 +62,36 @@ async fn p01_results_that_wait_while_another_is_handled_keep_their_order() {
 }
 
 #[tokio::test]
+async fn results_that_wait_become_visible_in_the_order_of_the_log() {
+    const PROGRAM: Workflow<u64, String> = Workflow::new("program");
+    async fn program(mut ctx: Ctx, seed: u64) -> anyhow::Result<String> {
+        let mut waiting: Vec<_> = ["a", "b", "c", "d", "e"]
+            .map(|name| {
+                ctx.step(name, move || async move {
+                    rounds(pick(seed, name, 3)).await;
+                    Done::Ok(name.to_owned())
+                })
+            })
+            .into();
+        let mut out = String::new();
+        while !waiting.is_empty() {
+            let (first, index, _) = futures::future::select_all(&mut waiting).await;
+            drop(waiting.remove(index));
+            out += &first?;
+            ctx.step("handle", || async { Done::Ok(rounds(6).await) }).await?;
+        }
+        Ok(out)
+    }
+    for seed in SEEDS {
+        let (output, _, log) = live(PROGRAM, program, seed, seed).await;
+        let keys = log.iter().filter_map(|logged| logged.event.key()).map(|key| key.as_str());
+        let logged: String = keys.filter(|key| key.len() == 1).collect();
+        assert_eq!(output.unwrap(), logged, "seed {seed}");
+        Replay::of(log).with(PROGRAM, program).every_prefix().jitter(JITTER).check().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn p02_a_branch_may_wait_for_another_by_a_channel() {
     async fn program(mut ctx: Ctx, _: u64) -> anyhow::Result<u64> {
         let (sender, receiver) = tokio::sync::oneshot::channel::<u64>();

@@ -215,3 +215,24 @@ async fn the_output_of_a_run_whose_worker_was_aborted_is_heard_of_from_another_e
     assert_eq!(output.expect("the handle asks the store").unwrap(), 7);
     other.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_workflow_that_drops_an_operation_while_bodies_are_polled_is_reported() {
+    async fn program(mut ctx: Ctx, _: u64) -> anyhow::Result<u64> {
+        let slow = ctx.step("slow", async || {
+            std::future::pending::<()>().await;
+            Done::Ok(1_u64)
+        });
+        let other = ctx.step("other", async || Done::Ok(2_u64));
+        let mut polls = 0;
+        let second_poll = std::future::poll_fn(|_| {
+            polls += 1;
+            if polls > 1 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        });
+        futures::future::select(second_poll, slow).await;
+        Ok(other.await?)
+    }
+    let why = blocked(program).await;
+    assert!(why.contains("moved on by something that is not durable"), "{why}");
+    assert!(why.contains("while it waited for other"), "{why}");
+}

@@ -29,7 +29,7 @@ use crate::{
 ///
 /// Nor does a step inside a step:
 ///
-/// ```compile_fail,E0525
+/// ```compile_fail
 /// # use world_core::{Ctx, StepError};
 /// async fn nested(mut ctx: Ctx) -> Result<u64, StepError> {
 ///     let mut inner = ctx.branch("inner");
@@ -72,7 +72,7 @@ impl Ctx {
     ///
     /// A body that writes a local of the workflow does not compile, for replay would not write it:
     ///
-    /// ```compile_fail,E0525
+    /// ```compile_fail
     /// # use world_core::{Ctx, StepError};
     /// async fn count(mut ctx: Ctx) -> Result<u64, StepError> {
     ///     let mut n = 0;
@@ -82,7 +82,7 @@ impl Ctx {
     ///
     /// Nor does one that cannot run again because it consumes what it captured:
     ///
-    /// ```compile_fail,E0525
+    /// ```compile_fail,E0507
     /// # use world_core::{Ctx, StepError};
     /// async fn send(mut ctx: Ctx, letter: String) -> Result<String, StepError> {
     ///     ctx.step("send", || { let l = letter; async move { Ok::<_, StepError>(l) } }).await

@@ -40,7 +40,7 @@ pub trait Frozen {}
 ///
 /// Nor does one that is forgotten:
 ///
-/// ```compile_fail,E0027
+/// ```compile_fail
 /// pub struct Rates { base: u64, more: u64 }
 /// world_core::frozen!(Rates { base });
 /// ```

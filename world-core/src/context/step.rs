@@ -159,6 +159,17 @@ where
 
     /// Gives the result as an `Arc`, decoded once in a session however often it is replayed.
     ///
+    /// A type that can change through a shared reference does not compile:
+    ///
+    /// ```compile_fail,E0277
+    /// # use world_core::{Ctx, StepError};
+    /// async fn seen(mut ctx: Ctx) -> Result<(), StepError> {
+    ///     let seen = ctx.step("seen", async || Ok::<_, StepError>(std::sync::Mutex::new(1)));
+    ///     seen.shared().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// ```
     /// # use world_core::*;
     /// # use std::sync::Arc;

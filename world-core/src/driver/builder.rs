@@ -86,7 +86,14 @@ impl EngineBuilder {
         self
     }
 
-    /// Registers the function of a workflow; their types must agree.
+    /// Registers the function of a workflow; their types must agree:
+    ///
+    /// ```compile_fail,E0631
+    /// # use world_core::{Ctx, Engine, MemoryWorld, StepError, Workflow};
+    /// const ADD: Workflow<u64, u64> = Workflow::new("add");
+    /// async fn add(_: Ctx, name: String) -> Result<String, StepError> { Ok(name) }
+    /// Engine::builder(MemoryWorld::new()).workflow(ADD, add);
+    /// ```
     #[must_use]
     pub fn workflow<I, O, F, Fut, E>(mut self, workflow: Workflow<I, O>, function: F) -> Self
     where

@@ -21,7 +21,7 @@ pub(crate) use settle::{Jitter, guarded};
 
 use super::{
     Blocked, Divergence, Hydration, Key, Violation,
-    slots::{Identity, OpId, Shared},
+    slots::{Identity, Mark, OpId, Shared},
     wakers::{At, Mode},
 };
 use crate::{
@@ -234,7 +234,7 @@ impl Program {
         }
         for _ in 0..ROUNDS_MAX {
             let mut woken = self.shared.take_ready();
-            let asked = {
+            let before = {
                 let mut core = self.shared.core();
                 core.bodies_max = bodies_max;
                 core.expire(now, &mut woken);
@@ -249,9 +249,9 @@ impl Program {
                     }
                     return Poll::Pending;
                 }
-                core.asked()
+                core.mark()
             };
-            if let Err(blocked) = self.poll_for_bodies(asked) {
+            if let Err(blocked) = self.poll_for_bodies(before) {
                 return Poll::Ready(Err(blocked));
             }
         }
@@ -262,7 +262,7 @@ impl Program {
         Poll::Pending
     }
 
-    fn poll_for_bodies(&mut self, asked: OpId) -> Result<(), Blocked> {
+    fn poll_for_bodies(&mut self, before: Mark) -> Result<(), Blocked> {
         {
             let _at = At::enter(self.shared.id(), Mode::Waking);
             for (_, waker) in &mut self.runnable {
@@ -278,7 +278,7 @@ impl Program {
         if let Some(blocked) = core.blocked.take() {
             return Err(blocked);
         }
-        if ended || core.asked() != asked {
+        if ended || core.mark() != before {
             return Err(Violation::MovedByItself { open: core.shown_keys() }.into());
         }
         Ok(())

@@ -110,6 +110,9 @@ pub(crate) struct Slot {
     warned: bool,
 }
 
+/// How many operations were ever asked for, how many are open, and the hash of those.
+pub(super) type Mark = (OpId, usize, u64);
+
 /// Where a result stands among the others: by position, and among operations that one event ends
 /// (a cancellation) by key.
 type Order = (Position, Key);

@@ -10,7 +10,6 @@ use std::{
 use super::Program;
 use crate::replay::{
     Blocked, Divergence, Violation,
-    slots::Core,
     wakers::{At, Mode},
 };
 
@@ -94,15 +93,14 @@ impl Program {
 
     /// Polls with nothing visible; nothing may come of it.
     pub(super) fn nudge(&mut self) -> Result<(), Blocked> {
-        let mark = |core: &Core| (core.asked(), core.open_count(), core.open_hash);
         let (before, open) = {
             let core = self.shared.core();
             let few = core.open_count() <= Divergence::SHOWN_MAX;
-            (mark(&core), if few { core.shown_keys() } else { Vec::new() })
+            (core.mark(), if few { core.shown_keys() } else { Vec::new() })
         };
         self.settle(None)?;
         let core = self.shared.core();
-        if self.output.is_none() && mark(&core) == before {
+        if self.output.is_none() && core.mark() == before {
             return Ok(());
         }
         let open = if open.is_empty() { core.shown_keys() } else { open };

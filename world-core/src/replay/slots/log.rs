@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::{Announced, Body, Core, OpId, Parcel, Slot, Work};
+use super::{Announced, Body, Core, Mark, OpId, Parcel, Slot, Work};
 use crate::{
     ids::{Position, Timestamp},
     replay::{Divergence, Key},
@@ -34,9 +34,9 @@ impl Core {
         self.slots.len()
     }
 
-    /// How many operations have ever been asked for.
-    pub(in crate::replay) const fn asked(&self) -> OpId {
-        self.next
+    /// What changes whenever the program asks for an operation, takes a result or drops one.
+    pub(in crate::replay) fn mark(&self) -> Mark {
+        (self.next, self.open_count(), self.open_hash)
     }
 
     pub(in crate::replay) fn park(&mut self, op: OpId, position: Position, parcel: Parcel) {
