@@ -18,14 +18,14 @@ finish() {
         /^test result:/ { passed += $4; failed += $6; ignored += $8 }
         END {
             if (status != 0 && failed == 0) failed = 1
-            if (ignored) printf "%d were not run\n", ignored
+            if (ignored) printf "%d ignored\n", ignored
             printf "%d passed, %d failed\n", passed, failed
         }'
     exit "$status"
 }
 trap finish EXIT
 
-# Runs a command under a heading, and shows what it says only if it fails.
+# Runs a command under a heading, and shows what it says, but for what went well, only if it fails.
 number=0
 step() {
     title=$1
@@ -38,7 +38,8 @@ step() {
         printf 'ok  %4d s\n' "$(($(date +%s) - began))"
     else
         printf 'FAILED\n\n'
-        cat "$out"
+        grep -vE '^ *(Compiling|Checking|Running|Doc-tests|Finished) |^test .* (ok|ignored.*)$|^test result: ok|^running |^$' "$out" || :
+        printf '\nall of it: %s\n' "$out"
         exit 1
     fi
 }

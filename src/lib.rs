@@ -143,6 +143,32 @@
 //! # worker.shutdown().await; Ok(()) }
 //! ```
 //!
+//! # Testing
+//!
+//! In a [`TestEngine`](testing::TestEngine) three days take no time, and a
+//! [`Replay`](testing::Replay) says whether code and log agree after a crash at any place.
+//!
+//! ```
+//! # use world::prelude::*;
+//! use world::testing::{Replay, TestEngine};
+//!
+//! # const REMIND: Workflow<String, String> = Workflow::new("remind");
+//! async fn remind(mut ctx: Ctx, name: String) -> anyhow::Result<String> {
+//!     ctx.sleep(DAY * 3).await?;
+//!     let sent = ctx.step("send", async || Ok::<_, StepError>(format!("Dear {name}"))).await?;
+//!     Ok(sent)
+//! }
+//!
+//! # #[tokio::main] async fn main() -> anyhow::Result<()> {
+//! let t = TestEngine::new().workflow(REMIND, remind);
+//! let run = t.start(REMIND, "Ada".to_owned()).await?;
+//! assert_eq!(t.finish(&run).await?, "Dear Ada");
+//!
+//! let log = t.log(run.id()).await?;
+//! Replay::of(log).run(run.id()).with(REMIND, remind).every_prefix().jitter(64).check()?;
+//! # Ok(()) }
+//! ```
+//!
 //! # Worlds
 //!
 //! [`connect`](connect()) opens the World that a URL names. Anything that implements [`World`] will

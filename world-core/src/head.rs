@@ -59,7 +59,7 @@ use std::sync::Arc;
 use crate::{
     error::{Error, ErrorKind, Result},
     ids::{LogId, Position, RunId, Timestamp},
-    lease::{Claim, Lease, Renewed},
+    lease::{Claim, Lease, Renewed, Ticket},
     list::Deleted,
     record::{Append, Appended, By, Kind, Record},
 };
@@ -188,6 +188,9 @@ fn is_same(log: &LogId, append: &Append, stored: &mut impl Stored) -> Result<boo
     Ok(true)
 }
 
+/// The claims after progress: the one under way, which counts while its lease lasts (rule L5).
+const PROGRESS: u32 = 1;
+
 fn run_after(append: &Append, run: Option<&Run>) -> Result<Run> {
     let last = append.records.last().map(|record| record.kind);
     match (&append.by, run) {
@@ -217,10 +220,11 @@ fn run_after(append: &Append, run: Option<&Run>) -> Result<Run> {
             if let Some(tags) = tags {
                 Arc::make_mut(&mut run.new).tags.clone_from(tags);
             }
-            if !append.records.is_empty() || rest.is_some() {
-                run.attempt = 0;
+            if !append.records.is_empty() {
+                run.attempt = PROGRESS;
             }
             if let Some(due) = rest {
+                run.attempt = 0;
                 run.turn = Turn::rest(*due, append.at);
             }
             Ok(run)
@@ -228,6 +232,38 @@ fn run_after(append: &Append, run: Option<&Run>) -> Result<Run> {
         (By::Creator(_), Some(_)) | (_, None) => {
             Err(Error::new(ErrorKind::Corrupt, "a log's head does not fit its records"))
         }
+    }
+}
+
+/// The append that a running workflow makes nearly always, as a condition and a change: its
+/// owner's, with records, and neither closing, resting nor tagging.
+///
+/// Where a run's log is open, its head is [`Append::expected`] and its ticket is `ticket`,
+/// [`append`] rules to write what this says and leaves all else as it is. In every other case ask
+/// [`append`]. It is for a store that can test and change a row in one statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// The ticket that must be the current one.
+    pub ticket: Ticket,
+    /// The head to store.
+    pub head: Position,
+    /// The kind of the run's last record, to store.
+    pub last: Kind,
+    /// The claims to store (rule L5).
+    pub attempt: u32,
+}
+
+impl Plain {
+    /// What an append that has passed [`Append::check`] says, if it is a plain one to a run's log.
+    #[must_use]
+    pub fn of(log: &LogId, append: &Append) -> Option<Self> {
+        let (LogId::Run(_), By::Owner { ticket, close: false, rest: None, tags: None }) =
+            (log, &append.by)
+        else {
+            return None;
+        };
+        let last = append.records.last()?.kind;
+        Some(Self { ticket: *ticket, head: append.head_after(), last, attempt: PROGRESS })
     }
 }
 

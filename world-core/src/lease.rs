@@ -50,7 +50,8 @@ pub struct Lease {
     pub run: RunId,
     /// What proves it.
     pub ticket: Ticket,
-    /// How often the run has been claimed without progress, this time included (rule L5).
+    /// How often the run has been claimed since its last progress or rest, this time included: above 1,
+    /// workers have died with it (rule L5).
     pub attempt: u32,
     /// When it runs out, unless it is renewed.
     pub until: Timestamp,

@@ -3,6 +3,7 @@
 use std::{fmt::Debug, num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::{
     error::Result,
@@ -37,7 +38,7 @@ use crate::{
 /// | L2 | a due run is claimed eventually: oldest first within a shard among the ready and among the timed, neither starving the other, shards in turn; a claim may return fewer than there are. Due = its time has come, or its lease ran out |
 /// | L3 | an append or renewal under a ticket that is not the current one changes nothing; an expired ticket that nobody replaced is current |
 /// | L4 | an outsider's append to a run log makes the run due at once, unless it is leased; it never ends, shortens or moves a lease |
-/// | L5 | a claim raises `attempt`; an owner's append with records, or a rest, sets it to 0 |
+/// | L5 | a claim raises `attempt`; an owner's append with records sets it to 1, for the claim under way; a rest sets it to 0 |
 /// | T1 | a token log exists from its first append, takes only `Outsider`, and is never due, leased or closed; a stream log takes only `Owner` (its run's current ticket, no close, no rest) while its run is open, first at expected 0; `Creator` is for run logs; any other pairing is `Invalid` |
 /// | D1 | only a closed run is deleted, and a token log only at its stated head; delete hides a run and its streams first, then removes; it may be repeated |
 /// | D2 | a deleted id stays spent (at least 7 days): every append to it is `NotOpen`; a deleted token log keeps its head as long, and goes on from there, so a late resend conflicts |
@@ -142,34 +143,36 @@ pub struct Wait {
     pub at_most: Duration,
 }
 
+/// A method that gives the inner one's future as it is; an `async fn` would box it once more.
+macro_rules! hand_on {
+    ($method:ident<$($life:lifetime),*>($($name:ident: $type:ty),*) -> $output:ty) => {
+        fn $method<'s, $($life,)* 'f>(
+            &'s self,
+            $($name: $type),*
+        ) -> BoxFuture<'f, Result<$output>>
+        where
+            's: 'f,
+            $($life: 'f,)*
+            Self: 'f,
+        {
+            (**self).$method($($name),*)
+        }
+    };
+}
+
 macro_rules! forward {
     ($($pointer:ident),*) => {$(
-        #[async_trait]
         impl<W: World + ?Sized> World for $pointer<W> {
             fn info(&self) -> WorldInfo {
                 (**self).info()
             }
-            async fn append(&self, log: &LogId, append: &Append) -> Result<Appended> {
-                (**self).append(log, append).await
-            }
-            async fn read(&self, log: &LogId, after: Position, limit: NonZeroU32) -> Result<Page> {
-                (**self).read(log, after, limit).await
-            }
-            async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
-                (**self).claim(claim).await
-            }
-            async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
-                (**self).renew(lease, until).await
-            }
-            async fn list(&self, list: &List) -> Result<RunPage> {
-                (**self).list(list).await
-            }
-            async fn delete(&self, log: &LogId, head: Position) -> Result<Deleted> {
-                (**self).delete(log, head).await
-            }
-            async fn wait(&self, wait: &Wait) -> Result<()> {
-                (**self).wait(wait).await
-            }
+            hand_on!(append<'a, 'b>(log: &'a LogId, append: &'b Append) -> Appended);
+            hand_on!(read<'a>(log: &'a LogId, after: Position, limit: NonZeroU32) -> Page);
+            hand_on!(claim<'a>(claim: &'a Claim) -> Vec<Lease>);
+            hand_on!(renew<'a>(lease: &'a Lease, until: Timestamp) -> Renewed);
+            hand_on!(list<'a>(list: &'a List) -> RunPage);
+            hand_on!(delete<'a>(log: &'a LogId, head: Position) -> Deleted);
+            hand_on!(wait<'a>(wait: &'a Wait) -> ());
         }
     )*};
 }

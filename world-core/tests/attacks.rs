@@ -177,7 +177,7 @@ async fn p07_a_body_that_writes_what_the_workflow_reads_is_found_by_replay() {
         Ok(n.load(SeqCst))
     }
     const PROGRAM: Workflow<u64, u64> = Workflow::new("program");
-    let (output, _, log) = live(PROGRAM, program, 0).await;
+    let (output, _, log) = live(PROGRAM, program, 0, 0).await;
     assert_eq!(output.unwrap(), 5);
     let error = Replay::of(log).with(PROGRAM, program).check().unwrap_err();
     assert_eq!(error.prefix, 3);
@@ -194,7 +194,7 @@ async fn p08_a_panic_in_a_body_is_a_failed_attempt() {
         Ok(x.await?)
     }
     const PROGRAM: Workflow<u64, u64> = Workflow::new("program");
-    let (output, _, log) = live(PROGRAM, program, 0).await;
+    let (output, _, log) = live(PROGRAM, program, 0, 0).await;
     let Err(RunError::Failed { failure, .. }) = output else { panic!("{output:?}") };
     assert_eq!(failure.message, "step x failed: the body panicked: in a body");
     Replay::of(log).with(PROGRAM, program).every_prefix().jitter(JITTER).check().unwrap();
@@ -230,7 +230,7 @@ async fn charge_after_fraud_check(mut ctx: Ctx, _: u64) -> anyhow::Result<u64> {
 
 #[tokio::test]
 async fn p10_a_step_inserted_by_a_new_deployment_is_shown_as_a_diff() {
-    let (_, _, log) = live(CHARGE, charge, 0).await;
+    let (_, _, log) = live(CHARGE, charge, 0, 0).await;
     let error = Replay::of(log).with(CHARGE, charge_after_fraud_check).check().unwrap_err();
     let Blocked::Diverged(divergence) = &*error.why else { panic!("{error}") };
     assert_eq!((error.prefix, &divergence.why), (2, &Mismatch::NeverAsked));
@@ -434,6 +434,29 @@ async fn p20_a_step_polled_once_and_held_runs_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_woken_while_its_step_is_held_goes_on_when_the_step_is_awaited_again() {
+    async fn program(mut ctx: Ctx, _: u64) -> anyhow::Result<u64> {
+        let bell = tokio::sync::Notify::new();
+        let mut held = ctx.step("held", async || {
+            bell.notified().await;
+            Done::Ok(1_u64)
+        });
+        let quick = ctx.step("quick", async || Done::Ok(2_u64));
+        let quick = tokio::select! { biased; _ = &mut held => 0, x = quick => x? };
+        let long = ctx.step("long", async || {
+            bell.notify_one();
+            tokio::task::yield_now().await;
+            Done::Ok(3_u64)
+        });
+        let long = long.await?;
+        Ok(quick * 100 + long * 10 + held.await?)
+    }
+    let outputs = lives_and_replays(0..4, JITTER, program);
+    let outputs = tokio::time::timeout(Duration::from_secs(20), outputs).await;
+    assert_eq!(outputs.expect("the body goes on"), [231; 4]);
+}
+
+#[tokio::test]
 async fn a_blocked_run_says_so_and_goes_on_with_the_next_deployment() {
     let t = TestEngine::new().workflow(CHARGE, |_: Ctx, _: u64| async {
         Ok::<u64, anyhow::Error>(std::future::pending().await)
@@ -459,7 +482,7 @@ async fn a_workflow_that_depends_on_how_often_it_is_polled_is_found_by_jitter() 
         let name = if polls > 3 { "many" } else { "few" };
         Ok(a + ctx.step(name, async || Done::Ok(1_u64)).await?)
     }
-    let (output, _, log) = live(PROGRAM, program, 0).await;
+    let (output, _, log) = live(PROGRAM, program, 0, 0).await;
     assert_eq!(output.unwrap(), 2);
     Replay::of(log.clone()).with(PROGRAM, program).every_prefix().check().unwrap();
     let error = Replay::of(log).with(PROGRAM, program).every_prefix().jitter(64).check();
@@ -475,7 +498,7 @@ async fn a_workflow_that_depends_on_how_often_it_is_polled_is_found_by_jitter() 
 
 #[tokio::test]
 async fn the_kit_knows_an_end_that_the_code_does_not_come_to() {
-    let (_, _, log) = live(CHARGE, charge, 0).await;
+    let (_, _, log) = live(CHARGE, charge, 0, 0).await;
     let other = |mut ctx: Ctx, _: u64| async move {
         let x = ctx.step("charge", async || Done::Ok(1_u64)).await?;
         anyhow::ensure!(x > 1, "not enough");
@@ -508,7 +531,7 @@ async fn a_decision_taken_while_other_operations_were_open_is_an_error_of_the_ki
         let _other = ctx.step("b", async || Done::Ok(1_u64));
         anyhow::Ok(ctx.step("a", async || Done::Ok(1_u64)).await?)
     };
-    let (_, _, log) = live(PROGRAM, one, 0).await;
+    let (_, _, log) = live(PROGRAM, one, 0, 0).await;
     let error = Replay::of(log).with(PROGRAM, with_another).check().unwrap_err();
     let Blocked::Diverged(divergence) = &*error.why else { panic!("{error}") };
     assert_eq!(divergence.why, Mismatch::OtherOpen);

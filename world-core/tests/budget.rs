@@ -1,5 +1,5 @@
 //! What a run costs its store, counted.
-
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! An engine that several runtimes use.
 
+#![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
 use world_core::{Ctx, Engine, MemoryWorld, StepError, Workflow, seal::Key};
 
 const ECHO: Workflow<u64, u64> = Workflow::new("echo");

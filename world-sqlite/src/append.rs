@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rusqlite::{OptionalExtension, params};
 use world_core::{
     Append, Appended, By, LogId, NewRun, Position, Queue, Record, Result, Sealed, Tag,
-    head::{self, Head, Ruling, Run, Stored, Turn},
+    head::{self, Head, Plain, Ruling, Run, Stored, Turn},
 };
 
 use crate::{
@@ -28,6 +28,15 @@ impl Write for AppendTo<'_> {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Appended> {
         let (log, append) = (self.log.as_ref(), self.append.as_ref());
+        if let Some(plain) = Plain::of(log, append)
+            && let Some(number) = update_plain(tx, log, append.expected, &plain)?
+        {
+            for record in &append.records {
+                insert_record(tx, log, number, record)?;
+            }
+            tx.touch(Topic::Log(log.clone()));
+            return Ok(Appended::Committed { head: plain.head });
+        }
         let mut loaded = Loaded { tx, log, number: None, turn: None };
         let after = match head::append(log, append, &mut loaded)? {
             Ruling::Answer(answer) => return Ok(answer),
@@ -140,6 +149,39 @@ fn insert_record(tx: &mut Tx<'_>, log: &LogId, number: i64, record: &Record) -> 
         ],
     )?;
     Ok(())
+}
+
+pub(crate) const UPDATE_PLAIN: &str = "UPDATE logs SET head = ?5, last = ?6, attempt = ?7
+    WHERE name = ?1 AND kind = 1 AND stream = '' AND head = ?2 AND ticket = ?3 AND state = ?4
+    RETURNING log";
+
+/// Stores the head of a plain append where its condition holds: the question and the answer in
+/// one statement. `None`, and nothing is changed, where it does not.
+fn update_plain(
+    tx: &mut Tx<'_>,
+    log: &LogId,
+    expected: Position,
+    plain: &Plain,
+) -> Result<Option<i64>> {
+    let Columns(_, name, _) = Columns::of(log);
+    let (Ok(expected), Ok(head)) = (row::number(expected), row::number(plain.head)) else {
+        return Ok(None);
+    };
+    let number = tx
+        .conn
+        .prepare_cached(UPDATE_PLAIN)
+        .and_then(|mut update| {
+            let ticket = plain.ticket.as_bytes();
+            update
+                .query_row(
+                    params![name, expected, ticket, row::OPEN, head, plain.last.0, plain.attempt],
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+        .about(log)?;
+    tx.wrote |= number.is_some();
+    Ok(number)
 }
 
 /// Stores the head of a log that is there; only a changed turn touches the index of due runs.

@@ -153,7 +153,7 @@ async fn l4_an_outsider_makes_a_run_due_unless_it_is_leased() {
 }
 
 #[tokio::test]
-async fn l5_a_claim_raises_attempt_and_an_owners_records_or_rest_set_it_to_0() {
+async fn l5_a_claim_raises_attempt_an_owners_records_set_it_to_1_and_a_rest_to_0() {
     let (world, _dir) = file();
     create(&world, "r", Due::Now, 0).await;
     let attempt = async |number: u8, now: u64| {
@@ -164,7 +164,7 @@ async fn l5_a_claim_raises_attempt_and_an_owners_records_or_rest_set_it_to_0() {
     do_append(&world, &run("r"), &append(1, &["out"], By::Outsider)).await;
     assert_eq!(attempt(3, 2000).await, 3);
     do_append(&world, &run("r"), &append(2, &["b"], owner(3))).await;
-    assert_eq!(attempt(4, 3000).await, 1);
+    assert_eq!(attempt(4, 3000).await, 2);
     do_append(&world, &run("r"), &append(3, &[], rester(4, Due::Now))).await;
     assert_eq!(attempt(5, 3000).await, 1);
 }

@@ -319,6 +319,7 @@ impl<'a, T> Step<'a, T> {
 
     /// Polls the body, beginning an attempt if none is under way.
     fn run(&mut self, run: Run) {
+        debug_assert_eq!(At::here(self.shared.id()), Mode::Bodies, "never in a delivery");
         if run.timed_out && self.body.is_some() {
             self.drop_body();
             let failure = self.timed_out(run.now);

@@ -317,15 +317,16 @@ impl<'a> Drive<'a> {
                 return Ok(());
             }
             program.take_batch(&mut self.pending);
+            if ended {
+                let end = self.end()?;
+                self.pending.push_back(end);
+            }
         }
-        if ended && !self.pending.back().is_some_and(Event::is_end) {
-            let end = self.end()?;
-            self.pending.push_back(end);
-        }
-        let ticket = self.lease.ticket;
-        let engine = Arc::clone(self.engine);
+        // What is left of an earlier batch goes first: it lacks what was asked for since.
+        let ends = self.pending.back().is_some_and(Event::is_end);
+        let (ticket, engine) = (self.lease.ticket, self.engine);
         self.launch(|took_all, now| {
-            let close = ended && took_all;
+            let close = ends && took_all;
             let rest = close.then(|| engine.rest_of_closed(now));
             By::Owner { ticket, close, rest, tags: None }
         })
@@ -361,11 +362,10 @@ impl<'a> Drive<'a> {
     }
 
     fn launch(&mut self, by: impl FnOnce(bool, Timestamp) -> By) -> Result<(), Halt> {
-        let limits = self.engine.limits;
-        let (at, seal) = (self.engine.clock.now(), self.session.seal().clone());
+        let (at, limits) = (self.engine.clock.now(), &self.engine.limits);
+        let (position, seal) = (self.session.position(), self.session.seal());
         let by = |took_all| by(took_all, at);
-        let batch =
-            Batch::fill(&mut self.pending, self.session.position(), at, &seal, &limits, by)?;
+        let batch = Batch::fill(&mut self.pending, position, at, seal, limits, by)?;
         self.send(batch, None);
         Ok(())
     }
@@ -418,7 +418,7 @@ impl<'a> Drive<'a> {
             self.read_some(Some(expected)).await?;
         }
         if !batch.events.is_empty() {
-            self.lease.attempt = 0;
+            self.lease.attempt = 1;
         }
         let Batch { append, events } = batch;
         let (closes, rests) = match &append.by {

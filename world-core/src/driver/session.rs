@@ -174,7 +174,7 @@ impl Session {
         let Some(registered) = engine.workflow(workflow) else {
             return Err(Blocked::Unregistered { workflow: workflow.clone() }.into());
         };
-        let hydration = self.records.is_some().then(|| Arc::clone(&self.hydration));
+        let hydration = engine.replays_every_turn().then(|| Arc::clone(&self.hydration));
         let program =
             Program::start(self.run.clone(), created, hydration, None, |shared, input| {
                 registered.make(shared, input)

@@ -89,6 +89,11 @@ impl Outbox {
         self.urgent || !self.deposits.is_empty()
     }
 
+    /// Whether something waits that the log so far does not lead to by itself.
+    pub(super) fn holds_news(&self) -> bool {
+        self.is_pressing() || !self.notes.is_empty()
+    }
+
     /// All that waits, in the order in which it is to be written: the intents of a delivery stand
     /// before the next decision.
     pub(super) fn take(&mut self, seen: Seen, batch: &mut VecDeque<Event>) {

@@ -4,7 +4,7 @@
 //! Counters belong to a branch, and a branch to one piece of sequential code, so no key depends
 //! on the order in which futures are polled.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 /// Names one operation of a run, for ever.
 ///
@@ -62,7 +62,7 @@ pub(crate) struct Namer {
     path: String,
     /// Where the next key is put together.
     text: String,
-    seen: HashMap<Box<str>, u32>,
+    seen: BTreeMap<Box<str>, u32>,
 }
 
 impl Namer {

@@ -213,7 +213,7 @@ impl Program {
     /// announced, or has left something to be written.
     pub(crate) fn is_busy(&self) -> bool {
         let core = self.shared.core();
-        core.running() > 0 || core.outbox.is_pressing() || core.has_announced()
+        core.running() > 0 || core.outbox.holds_news() || core.has_announced()
     }
 
     /// Whether something waits that is worth an append.
@@ -228,7 +228,7 @@ impl Program {
 
     /// The reason to block a program that nothing durable will ever wake.
     pub(crate) fn waits_for_nothing(&self) -> Blocked {
-        Violation::WaitsForNothingDurable { open: self.open_keys() }.into()
+        Violation::WaitsForNothingDurable { open: self.shared.core().shown_keys() }.into()
     }
 
     /// All that waits to be written, in order. The caller keeps it until it is committed.
@@ -358,7 +358,10 @@ impl Program {
             if self.output.is_some() {
                 return Ok(());
             }
-            let Some(waker) = self.shared.core().show_next() else { return Ok(()) };
+            let Some(waker) = self.shared.core().show_next() else {
+                debug_assert!(self.shared.core().visible.is_none(), "nothing is visible at rest");
+                return Ok(());
+            };
             self.settle(waker)?;
             self.shake()?;
         }

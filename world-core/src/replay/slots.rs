@@ -172,13 +172,15 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Core {
     slots: OpMap<Slot>,
-    by_key: HashMap<Key, OpId>,
+    by_key: BTreeMap<Key, OpId>,
     /// Asked for and dropped before its result came.
     dropped: HashSet<Key>,
     next: OpId,
     pub(super) visible: Option<OpId>,
     pub(super) tries: BTreeMap<Order, OpId>,
     startable: VecDeque<OpId>,
+    /// Bodies that were woken while their steps were held, and whose steps are polled again.
+    again: Vec<OpId>,
     alarms: BTreeSet<(Timestamp, OpId)>,
     pub(super) outbox: Outbox,
     pub(super) open_hash: u64,
@@ -442,6 +444,9 @@ impl Core {
         }
         let Work::Step(step) = &mut slot.work else { return Turn::Pending };
         if mode == Mode::Delivery {
+            if std::mem::take(&mut slot.runnable) {
+                self.again.push(op);
+            }
             if step.body == Body::Idle && !slot.queued {
                 slot.queued = true;
                 self.startable.push_back(op);
@@ -507,9 +512,7 @@ impl Core {
     }
 
     pub(super) fn open_keys(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.by_key.keys().cloned().collect();
-        keys.sort();
-        keys
+        self.by_key.keys().cloned().collect()
     }
 
     /// The open keys that an error shows.
@@ -650,7 +653,8 @@ impl Core {
         woken: &[OpId],
         runnable: &mut Vec<(OpId, Option<Waker>)>,
     ) {
-        for op in woken {
+        let again = std::mem::take(&mut self.again);
+        for op in woken.iter().chain(&again) {
             if let Some(slot) = self.slots.get_mut(op)
                 && matches!(&slot.work, Work::Step(step) if step.body == Body::Running)
                 && slot.parked.is_none()

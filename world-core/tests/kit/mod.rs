@@ -2,14 +2,18 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it does not expect")]
 
-use std::{fmt::Debug, future::Future};
+mod lag;
+
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use world_core::{
-    Ctx, RunError, RunId, StepError, Workflow,
+    Ctx, MemoryWorld, RunError, RunId, StepError, Workflow,
     event::Logged,
     testing::{Replay, TestEngine},
 };
+
+pub(crate) use lag::Lag;
 
 /// Numbers from a seed, the same on every machine: SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
@@ -39,7 +43,7 @@ pub(crate) fn pick(seed: u64, name: &str, end: u64) -> u64 {
 /// bodies meet in one append in some seeds and in several in others.
 pub(crate) async fn rounds(n: u64) {
     for round in 0..n {
-        if (n + round) % 3 == 0 {
+        if (n + round).is_multiple_of(3) {
             let mut woken = false;
             std::future::poll_fn(|cx| {
                 if std::mem::replace(&mut woken, true) {
@@ -58,11 +62,12 @@ pub(crate) async fn rounds(n: u64) {
 /// What a body returns.
 pub(crate) type Done<T> = Result<T, StepError>;
 
-/// Runs a workflow live, and returns its output with its id and log.
+/// Runs a workflow live on a World with this seed, and returns its output with its id and log.
 pub(crate) async fn live<I, O, F, Fut>(
     workflow: Workflow<I, O>,
     function: F,
     input: I,
+    seed: u64,
 ) -> (Result<O, RunError>, RunId, Vec<Logged>)
 where
     I: Serialize + DeserializeOwned + Send + 'static,
@@ -70,10 +75,13 @@ where
     F: Fn(Ctx, I) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = anyhow::Result<O>> + Send + 'static,
 {
-    let t = TestEngine::new().workflow(workflow, function);
+    let world = Lag::new(MemoryWorld::new(), seed);
+    let t = TestEngine::on(world).workflow(workflow, function);
     let run = t.start(workflow, input).await.unwrap();
-    let output = t.finish(&run).await;
+    // Nothing here takes real time: what takes this long hangs.
+    let output = tokio::time::timeout(Duration::from_secs(60), t.finish(&run)).await;
     let log = t.log(run.id()).await.unwrap();
+    let output = output.unwrap_or_else(|_| panic!("seed {seed} hangs\n{log:#?}"));
     (output, run.id().clone(), log)
 }
 
@@ -92,7 +100,7 @@ where
     let workflow = Workflow::<u64, O>::new("program");
     let mut outputs = Vec::new();
     for seed in seeds {
-        let (output, run, log) = live(workflow, function.clone(), seed).await;
+        let (output, run, log) = live(workflow, function.clone(), seed, seed).await;
         outputs.push(output.unwrap_or_else(|error| panic!("seed {seed}: {error}\n{log:#?}")));
         Replay::of(log.clone())
             .run(&run)
@@ -113,7 +121,7 @@ where
     Fut: Future<Output = anyhow::Result<O>> + Send + 'static,
 {
     let workflow = Workflow::<u64, O>::new("program");
-    match live(workflow, function, 1).await {
+    match live(workflow, function, 1, 1).await {
         (Err(RunError::Blocked { why, .. }), ..) => why,
         (other, _, log) => panic!("not blocked: {other:?}\n{log:#?}"),
     }

@@ -75,7 +75,13 @@ async fn no_hot_statement_scans_or_sorts() {
     let (world, _dir) = file();
     let mut store = world.writer.store();
     let conn = store.conn().unwrap();
-    for sql in [crate::read::SQL, crate::claim::OLDEST, crate::row::LOAD, crate::claim::ANY_READY] {
+    for sql in [
+        crate::read::SQL,
+        crate::claim::OLDEST,
+        crate::row::LOAD,
+        crate::claim::ANY_READY,
+        crate::append::UPDATE_PLAIN,
+    ] {
         let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let values = vec![rusqlite::types::Value::Null; statement.parameter_count()];
         let plan: Vec<String> = statement

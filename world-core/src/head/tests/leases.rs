@@ -120,8 +120,8 @@ fn l5_a_claim_raises_the_attempt_and_progress_or_a_rest_resets_it() {
     assert_eq!(kept.append(&run("a"), &append(2, &[], tags)), committed(2));
     assert_eq!(kept.run("a").attempt, 3, "neither an outsider nor tags are progress");
     kept.append(&run("a"), &step(2, "step", 3));
-    assert_eq!(kept.run("a").attempt, 0);
-    assert_eq!(kept.claim("a", 4, 300, 400).unwrap().attempt, 1);
+    assert_eq!(kept.run("a").attempt, 1, "the claim under way");
+    assert_eq!(kept.claim("a", 4, 300, 400).unwrap().attempt, 2, "its worker died after all");
     kept.append(&run("a"), &append(3, &[], rest(4, Due::Now)));
     assert_eq!(kept.run("a").attempt, 0);
 }

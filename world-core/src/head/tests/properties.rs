@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::kept::*;
 use crate::{
     Append, Appended, By, Deleted, Due, Lease, Limits, LogId, Position, Renewed, Ticket, Timestamp,
-    head::{Head, Turn},
+    head::{Head, Plain, Turn},
 };
 
 /// One operation; offsets are added to the true head, so that most are near it.
@@ -98,6 +98,7 @@ impl History {
         }
         let before = self.kept.clone();
         let answer = self.kept.append(log, &append);
+        self.check_plain(log, &append, &before);
         let Appended::Committed { head } = answer else {
             assert_eq!(self.kept, before, "a refused append changed something");
             return;
@@ -126,6 +127,22 @@ impl History {
         }
         if !append.records.is_empty() {
             self.committed.push((log.clone(), append));
+        }
+    }
+
+    /// A plain append whose condition holds is written as it says, and changes nothing else.
+    fn check_plain(&self, log: &LogId, append: &Append, before: &Kept) {
+        let (Some(plain), Some(old)) = (Plain::of(log, append), before.heads.get(log)) else {
+            return;
+        };
+        let held =
+            matches!(old.turn(), Some(Turn::Leased { ticket, .. }) if ticket == plain.ticket);
+        let is_open = !old.deleted && old.run.as_ref().is_some_and(|run| !run.closed);
+        if held && is_open && old.head == append.expected {
+            let mut wanted = Head { head: plain.head, ..old.clone() };
+            let run = wanted.run.as_mut().unwrap();
+            (run.last, run.attempt) = (plain.last, plain.attempt);
+            assert_eq!(self.kept.heads[log], wanted);
         }
     }
 

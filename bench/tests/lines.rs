@@ -1,0 +1,160 @@
+//! Every case runs at a tiny size, and prints the line that it should. No figure is asserted.
+
+#![allow(clippy::unwrap_used, reason = "a failure is what a test is for")]
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs the binary, and reads its one line.
+fn line(flags: &[&str]) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(flags)
+        .args(["--pairs", "2", "--dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let (out, errors) =
+        (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{flags:?}: {errors}");
+    assert_eq!(out.lines().count(), 1, "{out}");
+    serde_json::from_str(&out).unwrap()
+}
+
+/// The line has the peers' fields and ours, and says what was asked for.
+fn check(line: &Value, peer: &str, case: &str, n: u64, extra: &[&str]) {
+    assert_eq!((&line["peer"], &line["case"]), (&Value::from(peer), &Value::from(case)));
+    assert_eq!((&line["n"], &line["pairs"]), (&Value::from(n), &Value::from(2)));
+    let always = [
+        "wall_ms",
+        "per_step_us",
+        "peak_rss_mb",
+        "cpu_ms",
+        "load1",
+        "limit_us",
+        "limit_bytes",
+        "ratio",
+        "ratio_min",
+        "ratio_max",
+        "overhead_us",
+        "overhead_min_us",
+        "overhead_max_us",
+    ];
+    for field in always.iter().chain(extra) {
+        assert!(line[field].is_number(), "{field} is missing in {line}");
+    }
+    let known = ["peer", "case", "n", "pairs"].len() + always.len() + extra.len();
+    assert_eq!(line.as_object().unwrap().len(), known, "{line}");
+    assert!(line["limit_bytes"].as_f64().unwrap() > 16.0, "{line}");
+}
+
+const WORLDS: [(&[&str], &str); 3] = [
+    (&["--world", "memory"], "world-memory"),
+    (&["--world", "sqlite", "--sync", "normal"], "world-sqlite-normal"),
+    (&["--world", "sqlite", "--sync", "full"], "world-sqlite-full"),
+];
+
+fn on_every_world(flags: &[&str], case: &str, n: u64, extra: &[&str]) {
+    for (world, peer) in WORLDS {
+        check(&line(&[flags, world].concat()), peer, case, n, extra);
+    }
+}
+
+#[test]
+fn w1_is_a_sequence() {
+    on_every_world(&["--case", "w1", "--n", "5"], "w1", 5, &[]);
+}
+
+#[test]
+fn w2_is_a_fan_with_a_batch_beside_it() {
+    on_every_world(&["--case", "w2", "--n", "7"], "w2", 7, &["limit_batch_us"]);
+}
+
+#[test]
+fn w3_is_many_runs_with_their_rates() {
+    let flags = ["--case", "w3", "--n", "6", "--m", "2"];
+    on_every_world(&flags, "w3x2", 6, &["runs_per_s", "steps_per_s"]);
+}
+
+#[test]
+fn w4_is_long_results() {
+    on_every_world(&["--case", "w4", "--n", "3", "--bytes", "5000"], "w4b5000", 3, &[]);
+}
+
+#[test]
+fn w4_says_which_text_it_writes() {
+    let flags = ["--case", "w4", "--n", "3", "--bytes", "5000", "--text", "compressible"];
+    let compressible = line(&flags);
+    check(&compressible, "world-memory", "w4b5000-compressible", 3, &[]);
+    assert_eq!(compressible["limit_bytes"], 5000.0, "its limit writes it as it is");
+    let random = line(&["--case", "w4", "--n", "3", "--bytes", "5000"]);
+    let stored = random["limit_bytes"].as_f64().unwrap();
+    assert!((4000.0..=5200.0).contains(&stored), "random text hardly compresses: {random}");
+}
+
+#[test]
+fn w5_resumes_and_runs_no_body_again() {
+    on_every_world(&["--case", "w5", "--n", "4"], "w5", 4, &["open_ms", "body_end_ms"]);
+}
+
+#[test]
+fn who_we_are_says_how_we_were_set() {
+    let flags = ["--residency", "replay", "--cache", "off", "--threads", "one", "--n", "4"];
+    check(&line(&flags), "world-memory-replay-uncached-1thread", "w1", 4, &[]);
+}
+
+#[test]
+fn the_suite_prints_a_table_of_every_case() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("lines.jsonl");
+    let done = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["suite", "--quick", "--pairs", "1", "--case", "w1", "--case", "w3", "--dir"])
+        .arg(dir.path())
+        .arg("--lines")
+        .arg(&lines)
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let table = String::from_utf8(done.stdout).unwrap();
+    for expected in ["### w1", "### w3", "| w1 | 100 | world-sqlite-full |", "steps/s"] {
+        assert!(table.contains(expected), "{expected} is missing in\n{table}");
+    }
+    let lines = std::fs::read_to_string(lines).unwrap();
+    // w1 twice on three Worlds and twice replayed, w3 on three.
+    assert_eq!(lines.lines().count(), 2 * 5 + 3, "{lines}");
+}
+
+/// A library that prints a log line, then its figures; and one that fails.
+#[cfg(unix)]
+#[test]
+fn the_suite_puts_peers_beside_us_and_names_those_that_fail() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let peers = dir.path().join("peers");
+    std::fs::create_dir(&peers).unwrap();
+    let line = r#"{"peer":"durare","case":"w5","n":1,"wall_ms":4.5,"per_step_us":4500,"peak_rss_mb":8,"cpu_ms":3,"load1":0.5,"open_ms":1.25}"#;
+    for (name, script) in [
+        ("peer-durare", format!("#!/bin/sh\necho 'INFO opened'\necho '{line}'\n")),
+        ("peer-limits", "#!/bin/sh\nexit 3\n".to_owned()),
+    ] {
+        let path = peers.join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let done = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["suite", "--quick", "--pairs", "1", "--case", "w2", "--peers"])
+        .arg(&peers)
+        .arg("--dir")
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let table = String::from_utf8(done.stdout).unwrap();
+    assert!(
+        table.contains("| durare | 4.50 | 4500 | – | – | 3.00 | 8.00 | open after 1.25 ms |"),
+        "{table}"
+    );
+    assert!(table.contains("sqlite-full did not end w2 n=50"), "{table}");
+}
