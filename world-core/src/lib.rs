@@ -12,6 +12,7 @@ mod ids;
 pub mod layer;
 mod lease;
 mod list;
+mod lock;
 mod memory;
 mod record;
 pub mod replay;

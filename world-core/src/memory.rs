@@ -7,7 +7,7 @@ mod waiting;
 use std::{
     fmt,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use crate::{
     ids::{LogId, Position, Timestamp},
     lease::{Claim, Lease, Renewed},
     list::{Deleted, List, RunPage},
+    lock::lock,
     record::{Append, Appended, Page},
     world::{Limits, Wait, World, WorldInfo},
 };
@@ -77,7 +78,7 @@ impl MemoryWorld {
     /// The state. A caller that panicked under the lock left it whole: every change is made
     /// after the last thing that can fail.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -5,12 +5,12 @@ use std::{
     fmt::Debug,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::ids::Timestamp;
+use crate::{ids::Timestamp, lock::lock};
 
 /// A future that ends at a time.
 pub type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -91,7 +91,7 @@ impl VirtualClock {
     }
 
     fn lock(&self) -> MutexGuard<'_, Virtual> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The engine: a World, a seal, and the workflows that run on them.
 
-use std::{collections::HashMap, fmt, future::Future, pin::Pin, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use rand::Rng;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
     builder::EngineBuilder,
@@ -109,20 +109,9 @@ impl Inner {
         Ticket::from_bytes(bytes)
     }
 
-    /// As many of these permits to run bodies as there are, if there are any.
-    pub(super) fn try_permits(&self, wanted: usize) -> Option<OwnedSemaphorePermit> {
-        let many = u32::try_from(wanted.min(self.bodies.available_permits())).ok()?;
-        if many == 0 {
-            return None;
-        }
-        Arc::clone(&self.bodies).try_acquire_many_owned(many).ok()
-    }
-
-    pub(super) fn wait_for_permit(
-        &self,
-    ) -> Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>> {
-        let bodies = Arc::clone(&self.bodies);
-        Box::pin(async move { bodies.acquire_owned().await.ok() })
+    /// The permits to run bodies, of all runs.
+    pub(super) fn bodies(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.bodies)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
 };
@@ -15,6 +15,7 @@ use super::session::Session;
 use crate::{
     event::Logged,
     ids::{RunId, Timestamp},
+    lock::lock,
 };
 
 /// Tells the one that drives a run to look around.
@@ -96,7 +97,7 @@ impl Hub {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Says that this engine drives a run, for as long as the answer lives.

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use super::{engine::Inner, hub::Signal, session::Session, turn};
 use crate::{
     ids::Queue,
     lease::{Claim, Lease},
+    lock::lock,
     world::{Wait, World},
 };
 
@@ -71,10 +72,6 @@ pub(super) struct Hands {
 
 /// How a task is stopped: at once, or by telling it.
 type Task = (AbortHandle, Option<Arc<Signal>>);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Crew {
     /// A worker that has room for a run, with the room.

@@ -7,7 +7,7 @@ use std::{
     fmt,
     num::NonZeroU32,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,6 +19,7 @@ use crate::{
     ids::{LogId, Position, Timestamp},
     lease::{Claim, Lease, Renewed},
     list::{Deleted, List, RunPage},
+    lock::lock,
     record::{Append, Appended, Page},
     world::{Wait, World, WorldInfo},
 };
@@ -138,7 +139,7 @@ impl<W: World> FaultLayer<W> {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Counts a call and asks the plan about it.

@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::Notify;
 
 use crate::{
     ids::{LogId, Queue},
+    lock::lock,
     world::Wait,
 };
 
@@ -63,7 +64,7 @@ impl<'a> Registered<'a> {
     /// Starts to wait; `None` when something has changed already. Looking and registering are
     /// one step under the lock, so no change falls between them.
     pub(super) fn new(state: &'a Mutex<State>, wait: &'a Wait) -> Option<Self> {
-        let mut locked = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = lock(state);
         if wait.queues.iter().any(|queue| locked.due.has_ready(queue))
             || wait.logs.iter().any(|(log, seen)| locked.head_of(log) != *seen)
         {
@@ -88,7 +89,7 @@ impl<'a> Registered<'a> {
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        let mut locked = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = lock(self.state);
         for (log, _) in &self.wait.logs {
             forget(&mut locked.waiting.logs, log, &self.waiter);
         }

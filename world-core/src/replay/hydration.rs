@@ -12,11 +12,11 @@ use std::{
     },
 };
 
-use super::slots::lock;
 use crate::{
     error::Result,
     event::{Event, Logged},
     ids::Position,
+    lock::lock,
 };
 
 /// The longest string that is kept decoded, in bytes.

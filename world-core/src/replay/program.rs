@@ -4,20 +4,24 @@
 //! in order, and only at the head [`Program::poll_bodies`]; what [`Program::take_batch`] gives is
 //! committed and then delivered like any other event. Live and replay run the same code.
 
+mod deliver;
+mod settle;
+
 use std::{
-    any::Any,
     collections::VecDeque,
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
+use deliver::misplaced;
+pub(crate) use settle::{Jitter, guarded};
+
 use super::{
-    Blocked, Divergence, Hydration, Key, Mismatch, Violation,
-    slots::{Core, Identity, OpId, Parcel, Shared, Slot, Work},
+    Blocked, Divergence, Hydration, Key, Violation,
+    slots::{Identity, OpId, Shared},
     wakers::{At, Mode},
 };
 use crate::{
@@ -31,9 +35,6 @@ pub(crate) type Output = Result<Plain, Box<dyn std::error::Error + Send + Sync>>
 
 /// A workflow function's future.
 pub(crate) type WorkflowFuture = Pin<Box<dyn Future<Output = Output> + Send>>;
-
-/// The most polls, or results tried, within one delivery: beyond it the workflow spins.
-const POLLS_MAX: u32 = 100_000;
 
 /// The most rounds of polling bodies before the driver is given a turn.
 const ROUNDS_MAX: u32 = 64;
@@ -58,13 +59,6 @@ pub(crate) struct Program {
     jitter: Option<Jitter>,
 }
 
-/// Spurious polls, for the test kit: from 0 to 3 at each quiescent point.
-#[derive(Debug)]
-pub(crate) struct Jitter {
-    seed: u64,
-    state: u64,
-}
-
 /// What a prefix of a log decides, in a form that is cheap to compare: the open operations, and
 /// the intents that the prefix does not hold yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,21 +67,6 @@ pub(crate) struct Footing {
     open: (usize, u64),
     intents: (usize, u64),
     ended: bool,
-}
-
-impl Jitter {
-    /// Spurious polls after a seed; every seed gives others.
-    pub(crate) const fn seeded(seed: u64) -> Self {
-        Self { seed, state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
-    }
-
-    /// Marsaglia's xorshift64 ("Xorshift RNGs", 2003).
-    fn draw(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state
-    }
 }
 
 impl fmt::Debug for Program {
@@ -238,51 +217,6 @@ impl Program {
         core.outbox.take(seen, batch);
     }
 
-    /// Delivers the next event of the log, and polls to quiescence.
-    pub(crate) fn deliver(&mut self, logged: &Arc<Logged>) -> Result<(), Blocked> {
-        self.probe()?;
-        let position = self.position;
-        if logged.position != position.next() {
-            return Err(misplaced(logged).into());
-        }
-        match &logged.event {
-            Event::StepCompleted { key, seen, .. } | Event::StepFailed { key, seen, .. } => {
-                self.check_seen(logged, *seen)?;
-                self.decide(logged, key, "step")?;
-            }
-            Event::TimerFired { key, seen } => {
-                self.check_seen(logged, *seen)?;
-                self.decide(logged, key, "timer")?;
-            }
-            Event::CancelRequested { reason } => {
-                self.shared.advance_now(logged.at);
-                self.shared.core().cancel(logged.position, reason);
-            }
-            Event::TimerSet { key, at } => self.confirm(logged, key, *at)?,
-            Event::StepStarted { key } => {
-                let mut core = self.shared.core();
-                if let Some((op, _)) = core.find(key) {
-                    core.announced(op);
-                }
-            }
-            Event::StepRetrying { key, attempt, retry_at, .. } => {
-                let mut core = self.shared.core();
-                if let Some((op, _)) = core.find(key) {
-                    core.retrying(op, *attempt, *retry_at);
-                }
-            }
-            Event::StepAbandoned { key } => self.shared.core().outbox.confirm_abandoned(key),
-            Event::RunBlocked { .. } => {}
-            Event::RunCompleted { .. } | Event::RunFailed { .. } | Event::RunCancelled { .. } => {}
-            Event::RunCreated { .. } => return Err(misplaced(logged).into()),
-        }
-        self.position = logged.position;
-        self.shared.core().position = logged.position;
-        self.settle_all()?;
-        self.remember();
-        Ok(())
-    }
-
     /// Polls bodies at the head of the log, at most `bodies_max` at once: ready when something is
     /// to be written at once.
     pub(crate) fn poll_bodies(
@@ -349,168 +283,6 @@ impl Program {
         }
         Ok(())
     }
-
-    // ---- the delivery rule ----
-
-    /// Makes the parked results visible, one at a time, until none is left to try.
-    fn settle_all(&mut self) -> Result<(), Blocked> {
-        for _ in 0..POLLS_MAX {
-            if self.output.is_some() {
-                return Ok(());
-            }
-            let Some(waker) = self.shared.core().show_next() else {
-                debug_assert!(self.shared.core().visible.is_none(), "nothing is visible at rest");
-                return Ok(());
-            };
-            self.settle(waker)?;
-            self.shake()?;
-        }
-        Err(Violation::Spins { open: self.shared.core().shown_keys() }.into())
-    }
-
-    /// Polls until the root waker is quiet, with what is visible.
-    fn settle(&mut self, visible: Option<Waker>) -> Result<(), Blocked> {
-        if let Some(waker) = visible {
-            let _at = At::enter(self.shared.id(), Mode::Waking);
-            waker.wake();
-        }
-        for _ in 0..POLLS_MAX {
-            if self.output.is_some() {
-                break;
-            }
-            self.shared.root_woken.store(false, SeqCst);
-            self.poll_workflow(Mode::Delivery)?;
-            if !self.shared.root_woken.load(SeqCst) {
-                break;
-            }
-        }
-        let mut core = self.shared.core();
-        core.visible = None;
-        if let Some(blocked) = core.blocked.take() {
-            return Err(blocked);
-        }
-        if self.output.is_none() && self.shared.root_woken.load(SeqCst) {
-            return Err(Violation::Spins { open: core.shown_keys() }.into());
-        }
-        Ok(())
-    }
-
-    /// A wake from outside the program is tried before the next delivery: if the program moves,
-    /// it awaited something that is not durable.
-    fn probe(&mut self) -> Result<(), Blocked> {
-        if !self.shared.woken_from_outside.swap(false, SeqCst) || self.output.is_some() {
-            return Ok(());
-        }
-        self.nudge()
-    }
-
-    /// Polls with nothing visible; nothing may come of it.
-    fn nudge(&mut self) -> Result<(), Blocked> {
-        let mark = |core: &Core| (core.asked(), core.open_count(), core.open_hash);
-        let (before, open) = {
-            let core = self.shared.core();
-            let few = core.open_count() <= Divergence::SHOWN_MAX;
-            (mark(&core), if few { core.shown_keys() } else { Vec::new() })
-        };
-        self.settle(None)?;
-        let core = self.shared.core();
-        if self.output.is_none() && mark(&core) == before {
-            return Ok(());
-        }
-        let open = if open.is_empty() { core.shown_keys() } else { open };
-        Err(Violation::MovedByItself { open }.into())
-    }
-
-    /// The test kit's spurious polls.
-    fn shake(&mut self) -> Result<(), Blocked> {
-        /// The most operations that are woken for one spurious poll.
-        const WAKERS_MAX: usize = 64;
-        let Some(jitter) = &mut self.jitter else { return Ok(()) };
-        let (polls, chance) = (jitter.draw() >> 62, jitter.draw());
-        for _ in 0..polls {
-            if self.output.is_some() {
-                break;
-            }
-            let wakers = self.shared.core().some_wakers(chance, WAKERS_MAX);
-            {
-                let _at = At::enter(self.shared.id(), Mode::Waking);
-                wakers.into_iter().for_each(Waker::wake);
-            }
-            self.nudge()?;
-        }
-        Ok(())
-    }
-
-    /// Polls the workflow once; true when it has ended.
-    fn poll_workflow(&mut self, mode: Mode) -> Result<bool, Blocked> {
-        let Some(workflow) = &mut self.workflow else { return Ok(true) };
-        let _at = At::enter(self.shared.id(), mode);
-        let mut cx = Context::from_waker(&self.waker);
-        match guarded(|| workflow.as_mut().poll(&mut cx))? {
-            Poll::Pending => Ok(false),
-            Poll::Ready(output) => {
-                self.shared.core().finished = true;
-                self.output = Some(output);
-                let workflow = self.workflow.take();
-                guarded(|| drop(workflow))?;
-                Ok(true)
-            }
-        }
-    }
-
-    // ---- the log ----
-
-    fn decide(
-        &mut self,
-        logged: &Arc<Logged>,
-        key: &Key,
-        kind: &'static str,
-    ) -> Result<(), Blocked> {
-        self.shared.advance_now(logged.at);
-        let mut core = self.shared.core();
-        let why = match core.find(key) {
-            Some((op, slot)) if work_name(slot) == kind => {
-                core.park(op, logged.position, Parcel::Logged(Arc::clone(logged)));
-                return Ok(());
-            }
-            Some((_, slot)) => Mismatch::OtherKind { asked: work_name(slot) },
-            None if core.was_dropped(key) => return Ok(()),
-            None => Mismatch::NeverAsked,
-        };
-        Err(diverged(&core, logged, why).into())
-    }
-
-    fn confirm(&mut self, logged: &Logged, key: &Key, at: Timestamp) -> Result<(), Blocked> {
-        let mut core = self.shared.core();
-        if !core.outbox.confirm(key) {
-            return Err(diverged(&core, logged, Mismatch::UnexpectedIntent).into());
-        }
-        if let Some((op, _)) = core.find(key) {
-            core.retime(op, at);
-        }
-        Ok(())
-    }
-
-    /// Compares what the program knew when a decision was written with what it knows.
-    fn check_seen(&mut self, logged: &Logged, seen: Seen) -> Result<(), Blocked> {
-        let core = self.shared.core();
-        if let Some(key) = core.outbox.missing(seen.after) {
-            let key = key.clone();
-            return Err(diverged(&core, logged, Mismatch::MissingIntent { key }).into());
-        }
-        while self.history.front().is_some_and(|(position, _)| *position < seen.after) {
-            self.history.pop_front();
-        }
-        if self.history.front().is_some_and(|known| *known != (seen.after, seen.open)) {
-            self.warnings.push(diverged(&core, logged, Mismatch::OtherOpen));
-        }
-        Ok(())
-    }
-
-    fn remember(&mut self) {
-        let core = self.shared.core();
-        self.history.push_back((core.position, core.open_hash));
-    }
 }
 
 impl Drop for Program {
@@ -520,48 +292,4 @@ impl Drop for Program {
         // A panic of a destructor has nowhere to go: the run is not affected by it.
         let _ = guarded(|| drop(workflow));
     }
-}
-
-fn work_name(slot: &Slot) -> &'static str {
-    match slot.work {
-        Work::Timer { .. } => "timer",
-        Work::Step(_) => "step",
-    }
-}
-
-fn diverged(core: &Core, logged: &Logged, why: Mismatch) -> Divergence {
-    Divergence {
-        position: logged.position,
-        kind: logged.event.kind(),
-        key: logged.event.key().cloned(),
-        why,
-        open: core.shown_keys(),
-    }
-}
-
-fn misplaced(logged: &Logged) -> Divergence {
-    Divergence {
-        position: logged.position,
-        kind: logged.event.kind(),
-        key: logged.event.key().cloned(),
-        why: Mismatch::Misplaced,
-        open: Vec::new(),
-    }
-}
-
-/// Runs user code; a panic of it becomes a reason to block.
-pub(crate) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Blocked> {
-    catch_unwind(AssertUnwindSafe(code))
-        .map_err(|payload| Blocked::Panicked { message: panic_message(payload) })
-}
-
-/// What a panic said. The payload's own destructor may panic too.
-pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    let message = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned());
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-    message
 }

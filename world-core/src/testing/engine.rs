@@ -20,6 +20,7 @@ use crate::{
     event::Logged,
     ids::{LogId, RunId, Timestamp},
     list::{List, Phase},
+    lock::lock,
     memory::MemoryWorld,
     record::Kind,
     seal::Key,
@@ -171,7 +172,7 @@ impl TestEngine {
     /// Those of [`EngineBuilder::build`].
     pub fn engine(&self) -> Result<&Engine> {
         let built = self.engine.get_or_init(|| {
-            let builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let builder = lock(&self.builder).take();
             match builder.map(EngineBuilder::build) {
                 Some(Ok(engine)) => Ok(engine),
                 Some(Err(error)) => Err(error.to_string()),
@@ -304,8 +305,7 @@ impl TestEngine {
     /// Kills the worker as a power cut would: bodies are dropped, what was not committed is lost,
     /// and leases run out by themselves.
     pub fn crash(&self) {
-        let tasks =
-            std::mem::take(&mut *self.turns.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *lock(&self.turns.tasks));
         tasks.iter().for_each(AbortHandle::abort);
     }
 
@@ -314,7 +314,7 @@ impl TestEngine {
         let engine = self.engine()?;
         let leases = engine.claim(Self::CLAIM_MAX).await?;
         let claimed = leases.len();
-        let mut tasks = self.turns.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.turns.tasks);
         tasks.retain(|task| !task.is_finished());
         for lease in leases {
             let (engine, counted) = (engine.clone(), Counted::new(&self.turns));

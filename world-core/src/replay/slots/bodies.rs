@@ -1,0 +1,109 @@
+//! What the driver does with the bodies behind the slots.
+
+use std::task::Waker;
+
+use super::{Announced, Body, Core, OpId, StepWork, Work};
+use crate::{
+    ids::Timestamp,
+    replay::{Key, intents::Deposit},
+};
+
+impl Core {
+    /// Moves the driver's time on: timers fire, waits end, attempts time out.
+    pub(in crate::replay) fn expire(&mut self, now: Timestamp, woken: &mut Vec<OpId>) {
+        self.clock = self.clock.max(now);
+        while let Some((at, op)) = self.alarms.first().copied()
+            && at <= self.clock
+        {
+            self.set_alarm(op, None);
+            let Some(slot) = self.slots.get_mut(&op) else { continue };
+            match &mut slot.work {
+                Work::Timer { fired, .. } => {
+                    *fired = true;
+                    let deposit = Deposit::Fired { key: slot.key.clone() };
+                    self.outbox.deposits.push(deposit);
+                }
+                Work::Step(step) if step.body == Body::Waiting => {
+                    step.body = Body::Idle;
+                    self.enqueue(op);
+                }
+                Work::Step(step) => {
+                    step.timed_out = true;
+                    woken.push(op);
+                }
+            }
+        }
+    }
+
+    /// Lets bodies be polled: those that were woken, and as many more as may begin. Returns them
+    /// with the wakers to wake.
+    pub(in crate::replay) fn make_runnable(
+        &mut self,
+        woken: &[OpId],
+        runnable: &mut Vec<(OpId, Option<Waker>)>,
+    ) {
+        let again = std::mem::take(&mut self.again);
+        for op in woken.iter().chain(&again) {
+            if let Some(slot) = self.slots.get_mut(op)
+                && matches!(&slot.work, Work::Step(step) if step.body == Body::Running)
+                && slot.parked.is_none()
+                && !std::mem::replace(&mut slot.runnable, true)
+            {
+                runnable.push((*op, slot.waker.clone()));
+            }
+        }
+        let mut free = self.bodies_max.saturating_sub(self.running);
+        while free > 0
+            && let Some(op) = self.startable.pop_front()
+        {
+            let Some(slot) = self.slots.get_mut(&op) else { continue };
+            slot.queued = false;
+            if matches!(&slot.work, Work::Step(step) if step.body == Body::Idle)
+                && slot.parked.is_none()
+            {
+                slot.runnable = true;
+                free -= 1;
+                runnable.push((op, slot.waker.clone()));
+            }
+        }
+    }
+
+    /// Finds bodies that were woken and that the program did not poll.
+    pub(in crate::replay) fn find_starved(
+        &mut self,
+        runnable: &[(OpId, Option<Waker>)],
+        starved: &mut Vec<Key>,
+    ) {
+        for (op, _) in runnable {
+            let Some(slot) = self.slots.get_mut(op) else { continue };
+            if slot.runnable && !std::mem::replace(&mut slot.warned, true) {
+                starved.push(slot.key.clone());
+            }
+        }
+    }
+
+    /// How many bodies run or could begin.
+    pub(in crate::replay) fn wanted(&self) -> usize {
+        self.running + self.startable.len()
+    }
+
+    pub(in crate::replay) const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Whether the body of an at-most-once step is announced by this program, and has not ended.
+    pub(in crate::replay) fn has_announced(&self) -> bool {
+        self.slots.values().any(|slot| {
+            matches!(
+                &slot.work,
+                Work::Step(StepWork { announced: Announced::Here | Announced::Committed, body, .. })
+                    if *body != Body::Done
+            )
+        })
+    }
+
+    /// When the driver's time next matters.
+    pub(in crate::replay) fn next_alarm(&self) -> Option<Timestamp> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+}

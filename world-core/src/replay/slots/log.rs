@@ -1,0 +1,128 @@
+//! What a program does with the slots as it is given its log.
+
+use std::task::Waker;
+
+use super::{Announced, Body, Core, OpId, Parcel, Slot, Work};
+use crate::{
+    ids::{Position, Timestamp},
+    replay::{Divergence, Key},
+};
+
+impl Core {
+    pub(in crate::replay) fn find(&self, key: &Key) -> Option<(OpId, &Slot)> {
+        let op = *self.by_key.get(key)?;
+        Some((op, self.slots.get(&op)?))
+    }
+
+    /// Takes note that a dropped operation's result has come; false if it was never asked for.
+    pub(in crate::replay) fn was_dropped(&self, key: &Key) -> bool {
+        self.dropped.contains(key)
+    }
+
+    pub(in crate::replay) fn open_keys(&self) -> Vec<Key> {
+        self.by_key.keys().cloned().collect()
+    }
+
+    /// The open keys that an error shows.
+    pub(in crate::replay) fn shown_keys(&self) -> Vec<Key> {
+        let mut keys = self.open_keys();
+        keys.truncate(Divergence::SHOWN_MAX);
+        keys
+    }
+
+    pub(in crate::replay) fn open_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many operations have ever been asked for.
+    pub(in crate::replay) const fn asked(&self) -> OpId {
+        self.next
+    }
+
+    pub(in crate::replay) fn park(&mut self, op: OpId, position: Position, parcel: Parcel) {
+        self.set_alarm(op, None);
+        let Some(slot) = self.slots.get_mut(&op) else { return };
+        if slot.parked.is_some() {
+            return; // a cancellation was first
+        }
+        let order = (position, slot.key.clone());
+        slot.parked = Some((order.clone(), parcel));
+        if slot.waker.is_some() {
+            self.tries.insert(order, op);
+        }
+    }
+
+    pub(in crate::replay) fn cancel(&mut self, position: Position, reason: &str) {
+        if self.cancelled.is_some() {
+            return;
+        }
+        reason.clone_into(&mut self.cancel_reason);
+        self.cancelled = Some(position);
+        let ops: Vec<OpId> =
+            self.slots.iter().filter(|(_, slot)| !slot.shielded).map(|(op, _)| *op).collect();
+        for op in ops {
+            self.park(op, position, Parcel::Cancelled);
+        }
+    }
+
+    pub(in crate::replay) const fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
+    /// Makes the lowest untried result visible; its waker is to be woken.
+    pub(in crate::replay) fn show_next(&mut self) -> Option<Option<Waker>> {
+        let (_, op) = self.tries.pop_first()?;
+        self.visible = Some(op);
+        Some(self.slots.get_mut(&op).and_then(|slot| slot.waker.take()))
+    }
+
+    /// The wakers of at most this many operations, which ones depends on `chance`.
+    pub(in crate::replay) fn some_wakers(&self, chance: u64, max: usize) -> Vec<Waker> {
+        let spare = self.slots.len().saturating_sub(max) as u64;
+        let skipped = usize::try_from(chance % (spare + 1)).unwrap_or(0);
+        let wakers = self.slots.values().skip(skipped).filter_map(|slot| slot.waker.clone());
+        wakers.take(max).collect()
+    }
+
+    /// Sets a timer to the time that the log says, unless it has fired meanwhile.
+    pub(in crate::replay) fn retime(&mut self, op: OpId, at: Timestamp) {
+        if let Some(Slot { work: Work::Timer { until, fired: false }, .. }) =
+            self.slots.get_mut(&op)
+        {
+            *until = at;
+            self.set_alarm(op, Some(at));
+        }
+    }
+
+    /// An announcement stands in the log.
+    pub(in crate::replay) fn announced(&mut self, op: OpId) {
+        let Some(step) = self.step(op) else { return };
+        if step.announced == Announced::Here {
+            step.announced = Announced::Committed;
+            self.set_body(op, Body::Idle);
+            self.enqueue(op);
+        } else {
+            step.announced = Announced::Before;
+        }
+    }
+
+    /// A failed attempt stands in the log.
+    pub(in crate::replay) fn retrying(&mut self, op: OpId, attempt: u32, retry_at: Timestamp) {
+        let Some(step) = self.step(op) else { return };
+        step.failed = step.failed.max(attempt);
+        if step.body == Body::Idle {
+            step.body = Body::Waiting;
+            self.set_alarm(op, Some(retry_at));
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, op: OpId) {
+        if let Some(slot) = self.slots.get_mut(&op)
+            && slot.waker.is_some()
+            && !slot.queued
+        {
+            slot.queued = true;
+            self.startable.push_back(op);
+        }
+    }
+}

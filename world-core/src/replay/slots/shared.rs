@@ -1,0 +1,212 @@
+//! What operations, bodies and the driver may ask of a program, each under its lock.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use super::{Announced, Body, Core, OpId, Turn, Work};
+use crate::{
+    event::{Event, Seed},
+    ids::{RunId, Timestamp},
+    lock::lock,
+    replay::{
+        Blocked, Key, Violation,
+        hydration::Hydration,
+        intents::Deposit,
+        wakers::{At, Mode},
+    },
+};
+
+/// Who a program is, for its random numbers and ids.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) run: RunId,
+    pub(crate) seed: Seed,
+}
+
+/// What a program, its operations and its driver share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    pub(crate) hydration: Option<Arc<Hydration>>,
+    core: Mutex<Core>,
+    ready: Mutex<Vec<OpId>>,
+    any_ready: AtomicBool,
+    driver: Mutex<Option<Waker>>,
+    now: AtomicU64,
+    pub(in crate::replay) root_woken: AtomicBool,
+    pub(in crate::replay) woken_from_outside: AtomicBool,
+    pub(in crate::replay) woken_by_body: AtomicBool,
+}
+
+impl Shared {
+    pub(in crate::replay) fn new(identity: Identity, hydration: Option<Arc<Hydration>>) -> Self {
+        Self {
+            identity,
+            hydration,
+            core: Mutex::default(),
+            ready: Mutex::default(),
+            any_ready: AtomicBool::new(false),
+            driver: Mutex::default(),
+            now: AtomicU64::new(0),
+            root_woken: AtomicBool::new(true),
+            woken_from_outside: AtomicBool::new(false),
+            woken_by_body: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    pub(in crate::replay) fn core(&self) -> MutexGuard<'_, Core> {
+        lock(&self.core)
+    }
+
+    /// The latest time that was delivered to the program.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(SeqCst))
+    }
+
+    pub(in crate::replay) fn advance_now(&self, at: Timestamp) {
+        self.now.fetch_max(at.as_millis(), SeqCst);
+    }
+
+    pub(in crate::replay) fn set_driver(&self, waker: &Waker) {
+        let mut driver = lock(&self.driver);
+        if driver.as_ref().is_none_or(|old| !old.will_wake(waker)) {
+            *driver = Some(waker.clone());
+        }
+    }
+
+    pub(in crate::replay) fn wake_driver(&self) {
+        let waker = lock(&self.driver).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(in crate::replay) fn body_woken(&self, op: OpId) {
+        lock(&self.ready).push(op);
+        self.any_ready.store(true, SeqCst);
+        self.wake_driver();
+    }
+
+    /// Takes the bodies that were woken.
+    pub(in crate::replay) fn take_ready(&self) -> Vec<OpId> {
+        if !self.any_ready.load(SeqCst) || !self.any_ready.swap(false, SeqCst) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *lock(&self.ready))
+    }
+
+    /// Opens an operation. Nothing is ready on the poll that creates it.
+    pub(crate) fn ask(&self, key: Key, work: Work, shielded: bool) -> OpId {
+        let inside = At::here(self.id()) == Mode::Delivery;
+        let mut core = self.core();
+        if !inside {
+            core.block(Violation::AskedOutside { key: key.clone() });
+        }
+        core.open(key, work, shielded)
+    }
+
+    /// Where an operation stands when it is polled.
+    pub(crate) fn poll(&self, op: OpId, key: &Key, cx: &Context<'_>) -> Turn {
+        let mode = At::here(self.id());
+        if !matches!(mode, Mode::Delivery | Mode::Bodies) {
+            self.core().block(Violation::PolledOutside { key: key.clone() });
+            return Turn::Pending;
+        }
+        // Cloned before the lock is taken: a waker may be user code.
+        let waker = cx.waker().clone();
+        let mut core = self.core();
+        if core.visible == Some(op) {
+            core.visible = None;
+            let slot = core.close(op);
+            drop(core);
+            return match slot.and_then(|slot| slot.parked) {
+                Some((_, parcel)) => Turn::Take(parcel),
+                None => Turn::Pending,
+            };
+        }
+        let turn = core.polled(op, mode);
+        let old = match core.slots.get_mut(&op) {
+            Some(slot) if slot.waker.as_ref().is_none_or(|old| !old.will_wake(&waker)) => {
+                slot.waker.replace(waker)
+            }
+            _ => Some(waker),
+        };
+        drop(core);
+        drop(old);
+        turn
+    }
+
+    /// Says that a body was polled and has not ended.
+    pub(crate) fn body_pending(&self, op: OpId, alarm: Option<Timestamp>) {
+        self.core().set_alarm(op, alarm);
+    }
+
+    /// Finds out whether this step's body, just polled or dropped, has woken the workflow.
+    pub(crate) fn blame_wake(&self, key: &Key) {
+        if !self.woken_by_body.load(SeqCst) || !self.woken_by_body.swap(false, SeqCst) {
+            return;
+        }
+        let mut core = self.core();
+        if !core.finished {
+            core.block(Violation::WokenByBody { key: key.clone() });
+        }
+    }
+
+    /// Puts a step's outcome on its way into the log.
+    pub(crate) fn deposit(&self, op: OpId, deposit: Deposit) {
+        let mut core = self.core();
+        core.set_body(op, Body::Done);
+        core.set_alarm(op, None);
+        core.outbox.deposits.push(deposit);
+    }
+
+    /// Notes a failed attempt; the next may begin at `retry_at`.
+    pub(crate) fn retry(&self, op: OpId, note: Event, attempt: u32, retry_at: Timestamp) {
+        /// A longer delay is worth an append of its own, so that a takeover keeps to it.
+        const OWN_APPEND_FROM: Duration = Duration::from_secs(5);
+        let mut core = self.core();
+        core.set_body(op, Body::Waiting);
+        core.set_alarm(op, Some(retry_at));
+        if let Some(step) = core.step(op) {
+            step.failed = attempt;
+            step.counted = true;
+        }
+        core.outbox.urgent |= retry_at.since(core.clock) > OWN_APPEND_FROM;
+        core.outbox.notes.push(note);
+    }
+
+    /// Announces the body of an at-most-once step; it begins once that is committed.
+    pub(crate) fn announce(&self, op: OpId, key: Key) {
+        let mut core = self.core();
+        core.set_body(op, Body::Waiting);
+        if let Some(step) = core.step(op) {
+            step.announced = Announced::Here;
+        }
+        core.outbox.urgent = true;
+        core.outbox.notes.push(Event::StepStarted { key });
+    }
+
+    /// Blocks the run.
+    pub(crate) fn block(&self, blocked: impl Into<Blocked>) {
+        self.core().block(blocked);
+    }
+
+    /// Closes an operation that the program dropped.
+    pub(crate) fn dropped(&self, op: OpId) {
+        let slot = {
+            let mut core = self.core();
+            core.abandon(op)
+        };
+        drop(slot);
+    }
+}
