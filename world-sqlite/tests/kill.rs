@@ -9,7 +9,7 @@ mod crash;
 mod workflows;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
@@ -128,8 +128,8 @@ async fn check(world: &Arc<SqliteWorld>, started: u64, acknowledged: &HashSet<(S
         let log = log_of(&look, &id).await;
         let told = told(&log);
         let at = (workflow.name(), input);
-        if !wanted.contains_key(&at) {
-            wanted.insert(at, workflows::undisturbed(workflow, input).await);
+        if let Entry::Vacant(place) = wanted.entry(at) {
+            place.insert(workflows::undisturbed(workflow, input).await);
         }
         assert_eq!(told, wanted[&at], "{id}: {log:#?}");
         if run % 4 == 0 {

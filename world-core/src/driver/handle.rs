@@ -246,7 +246,8 @@ impl<O> RunHandle<O> {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Invalid`] when it has
-    /// ended, [`ErrorKind::Busy`] when too many others append.
+    /// ended, [`ErrorKind::Corrupt`] or [`ErrorKind::Key`] when its log does not open,
+    /// [`ErrorKind::Busy`] when too many others append.
     pub async fn cancel(&self, reason: impl Into<String>) -> Result<()> {
         let log = self.log_id();
         let first = self.engine.world.read(&log, Position::START, super::ONE).await?;
@@ -255,6 +256,8 @@ impl<O> RunHandle<O> {
             return Err(Error::new(ErrorKind::NotFound, "no such run").run(self.run.clone()));
         };
         let seal = self.engine.seal.of(log.clone(), &first.body).await?;
+        // What is sealed under another key of the same id would spoil the log for good.
+        seal.open(first)?;
         let event = Event::CancelRequested { reason: reason.into() };
         for _ in 0..TRIES_MAX {
             let at = self.engine.clock.now();

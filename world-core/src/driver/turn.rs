@@ -120,7 +120,7 @@ async fn drive(
             }
         },
     };
-    if engine.options.poison_after.is_some_and(|after| lease.attempt > after.get()) {
+    if is_poisonous(engine, lease) {
         poison(engine, lease, session.seal()).await;
         return Ok(());
     }
@@ -147,6 +147,9 @@ async fn open(engine: &Inner, lease: &Lease) -> Result<Session> {
         return Err(error.run(lease.run.clone()));
     };
     let seal = engine.seal.of(log, &first.body).await?;
+    if is_poisonous(engine, lease) {
+        seal.open(first)?; // it is ended unread, but not under a key that does not open it
+    }
     Ok(Session::new(lease.run.clone(), seal, engine, page.records))
 }
 
@@ -180,6 +183,10 @@ async fn retire(engine: &Inner, lease: &Lease) {
     write(engine, lease, None, lease.head, None, Due::Never).await;
 }
 
+fn is_poisonous(engine: &Inner, lease: &Lease) -> bool {
+    engine.options.poison_after.is_some_and(|after| lease.attempt > after.get())
+}
+
 /// Ends a run that has killed its workers too often.
 async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) {
     let claims = lease.attempt - 1;
@@ -198,15 +205,24 @@ async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) {
 /// next deployment may heal it.
 async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
     let why = blocked.to_string();
-    tracing::error!(run = %lease.run, position = %place.head, kind = blocked.kind(), "the run is blocked");
+    // Alone of the reasons, this one holds nothing that a user wrote.
+    let unreadable = matches!(blocked, Blocked::Unreadable { .. }).then_some(why.as_str());
+    tracing::error!(
+        run = %lease.run, head = %place.head, kind = blocked.kind(), unreadable,
+        "the run is blocked"
+    );
     let now = engine.clock.now();
-    let Some(seal) = place.seal else {
+    // Nothing is written into a log that cannot be read: its key may be another's of the same id,
+    // and what was sealed with that would never open again.
+    let (Some(seal), false) = (place.seal, matches!(blocked, Blocked::Unreadable { .. })) else {
         let due = Due::At(now.plus(FAILED_REST));
         return write(engine, lease, None, place.head, None, due).await;
     };
     let since = match blocked_since(engine, &seal, place.head, &why).await {
         Ok(since) => since,
-        Err(error) => return fail(engine, lease, &error, Place { seal: None, ..place }).await,
+        Err(error) => {
+            return fail(engine, lease, &error, Place { seal: None, head: place.head }).await;
+        }
     };
     let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });

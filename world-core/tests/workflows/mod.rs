@@ -362,11 +362,31 @@ pub async fn rebuild(
     }
 }
 
-/// Keeps what is warned of.
-#[derive(Clone, Default)]
-pub struct Warnings(Arc<Mutex<Vec<String>>>);
+/// Keeps what is said at a level or above, a line each; by default what is warned of.
+#[derive(Clone)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>, tracing::Level);
+
+impl Default for Warnings {
+    fn default() -> Self {
+        Self(Arc::default(), tracing::Level::WARN)
+    }
+}
 
 impl Warnings {
+    pub fn everything() -> Self {
+        Self(Arc::default(), tracing::Level::TRACE)
+    }
+
+    /// Whether a line has all these parts.
+    pub fn has(&self, parts: &[&str]) -> bool {
+        let lines = self.0.lock().unwrap();
+        lines.iter().any(|line| parts.iter().all(|part| line.contains(part)))
+    }
+
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -382,9 +402,12 @@ impl tracing::field::Visit for Line<'_> {
 
 impl tracing::Subscriber for Warnings {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::WARN
+        *metadata.level() <= self.1
     }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        let mut line = span.metadata().name().to_owned();
+        span.record(&mut Line(&mut line));
+        self.0.lock().unwrap().push(line);
         tracing::span::Id::from_u64(1)
     }
     fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
