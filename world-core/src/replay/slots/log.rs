@@ -34,6 +34,11 @@ impl Core {
         self.slots.len()
     }
 
+    /// How many operations have ever been asked for.
+    pub(in crate::replay) const fn asked(&self) -> OpId {
+        self.next
+    }
+
     /// What changes whenever the program asks for an operation, takes a result or drops one.
     pub(in crate::replay) fn mark(&self) -> Mark {
         (self.next, self.open_count(), self.open_hash)
