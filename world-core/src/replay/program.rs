@@ -236,6 +236,9 @@ impl Program {
             let mut woken = self.shared.take_ready();
             let before = {
                 let mut core = self.shared.core();
+                if let Some(blocked) = core.blocked.take() {
+                    return Poll::Ready(Err(blocked));
+                }
                 core.bodies_max = bodies_max;
                 core.expire(now, &mut woken);
                 core.make_runnable(&woken, &mut self.runnable);

@@ -68,8 +68,10 @@ impl Program {
         let mut core = self.shared.core();
         let why = match core.find(key) {
             Some((op, slot)) if work_name(slot) == kind => {
-                core.park(op, logged.position, Parcel::Logged(Arc::clone(logged)));
-                return Ok(());
+                if core.park(op, logged.position, Parcel::Logged(Arc::clone(logged))) {
+                    return Ok(());
+                }
+                Mismatch::Misplaced
             }
             Some((_, slot)) => Mismatch::OtherKind { asked: work_name(slot) },
             None if core.was_dropped(key) => return Ok(()),

@@ -41,7 +41,9 @@ impl Jitter {
 impl Program {
     /// Makes the parked results visible, one at a time, until none is left to try.
     pub(super) fn settle_all(&mut self) -> Result<(), Blocked> {
-        for _ in 0..POLLS_MAX {
+        // A cancellation ends every open operation, however many there are.
+        let open = u32::try_from(self.shared.core().open_count()).unwrap_or(u32::MAX);
+        for _ in 0..POLLS_MAX.saturating_add(open) {
             if self.output.is_some() {
                 return Ok(());
             }

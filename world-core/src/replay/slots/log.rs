@@ -44,17 +44,22 @@ impl Core {
         (self.next, self.open_count(), self.open_hash)
     }
 
-    pub(in crate::replay) fn park(&mut self, op: OpId, position: Position, parcel: Parcel) {
+    /// Parks a result for its operation, unless a cancellation was first. False for a second
+    /// result, which no log holds.
+    pub(in crate::replay) fn park(&mut self, op: OpId, position: Position, parcel: Parcel) -> bool {
         self.set_alarm(op, None);
-        let Some(slot) = self.slots.get_mut(&op) else { return };
-        if slot.parked.is_some() {
-            return; // a cancellation was first
+        let Some(slot) = self.slots.get_mut(&op) else { return true };
+        match &slot.parked {
+            None => {}
+            Some((_, Parcel::Cancelled)) => return true,
+            Some((_, Parcel::Logged(_))) => return matches!(parcel, Parcel::Cancelled),
         }
         let order = (position, slot.key.clone());
         slot.parked = Some((order.clone(), parcel));
         if slot.waker.is_some() {
             self.tries.insert(order, op);
         }
+        true
     }
 
     pub(in crate::replay) fn cancel(&mut self, position: Position, reason: &str) {

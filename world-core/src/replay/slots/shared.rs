@@ -112,7 +112,12 @@ impl Shared {
         if !inside {
             core.block(Violation::AskedOutside { key: key.clone() });
         }
-        core.open(key, work, shielded)
+        let op = core.open(key, work, shielded);
+        drop(core);
+        if !inside {
+            self.wake_driver();
+        }
+        op
     }
 
     /// Where an operation stands when it is polled.
@@ -120,6 +125,7 @@ impl Shared {
         let mode = At::here(self.id());
         if !matches!(mode, Mode::Delivery | Mode::Bodies) {
             self.core().block(Violation::PolledOutside { key: key.clone() });
+            self.wake_driver();
             return Turn::Pending;
         }
         // Cloned before the lock is taken: a waker may be user code.
