@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rusqlite::{OptionalExtension, params};
 use world_core::{
-    Append, Appended, By, LogId, NewRun, Position, Queue, Record, Result, Sealed, Tag,
+    Append, Appended, By, LogId, NewRun, Position, Queue, Record, Result, RunId, Sealed, Tag,
     head::{self, Head, Plain, Ruling, Run, Stored, Turn},
 };
 
@@ -28,8 +28,9 @@ impl Write for AppendTo<'_> {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Appended> {
         let (log, append) = (self.log.as_ref(), self.append.as_ref());
-        if let Some(plain) = Plain::of(log, append)
-            && let Some(number) = update_plain(tx, log, append.expected, &plain)?
+        if let LogId::Run(run) = log
+            && let Some(plain) = Plain::of(log, append)
+            && let Some(number) = update_plain(tx, run, log, append.expected, &plain)?
         {
             for record in &append.records {
                 insert_record(tx, log, number, record)?;
@@ -53,6 +54,9 @@ impl Write for AppendTo<'_> {
                 number
             }
         };
+        if let (LogId::Run(run), By::Owner { rest: None, .. }) = (log, &append.by) {
+            tx.remember(run, number);
+        }
         for record in &append.records {
             insert_record(tx, log, number, record)?;
         }
@@ -152,36 +156,30 @@ fn insert_record(tx: &mut Tx<'_>, log: &LogId, number: i64, record: &Record) -> 
 }
 
 pub(crate) const UPDATE_PLAIN: &str = "UPDATE logs SET head = ?5, last = ?6, attempt = ?7
-    WHERE name = ?1 AND kind = 1 AND stream = '' AND head = ?2 AND ticket = ?3 AND state = ?4
-    RETURNING log";
+    WHERE log = ?1 AND name = ?2 AND kind = 1 AND head = ?3 AND ticket = ?4 AND state = 0";
 
 /// Stores the head of a plain append where its condition holds: the question and the answer in
 /// one statement. `None`, and nothing is changed, where it does not.
 fn update_plain(
     tx: &mut Tx<'_>,
+    run: &RunId,
     log: &LogId,
     expected: Position,
     plain: &Plain,
 ) -> Result<Option<i64>> {
-    let Columns(_, name, _) = Columns::of(log);
+    let Some(number) = tx.numbers.get(run).copied() else { return Ok(None) };
     let (Ok(expected), Ok(head)) = (row::number(expected), row::number(plain.head)) else {
         return Ok(None);
     };
-    let number = tx
+    let (ticket, Plain { last, attempt, .. }) = (plain.ticket.as_bytes(), plain);
+    let values = params![number, run.as_str(), expected, ticket, head, last.0, attempt];
+    let changed = tx
         .conn
         .prepare_cached(UPDATE_PLAIN)
-        .and_then(|mut update| {
-            let ticket = plain.ticket.as_bytes();
-            update
-                .query_row(
-                    params![name, expected, ticket, row::OPEN, head, plain.last.0, plain.attempt],
-                    |row| row.get(0),
-                )
-                .optional()
-        })
+        .and_then(|mut update| update.execute(values))
         .about(log)?;
-    tx.wrote |= number.is_some();
-    Ok(number)
+    tx.wrote |= changed > 0;
+    Ok((changed > 0).then_some(number))
 }
 
 /// Stores the head of a log that is there; only a changed turn touches the index of due runs.

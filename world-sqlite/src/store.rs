@@ -1,13 +1,14 @@
 //! The one connection that writes, and its transactions.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, params};
-use world_core::{Due, ErrorKind, KeyId, LogId, NewRun, Queue, Result, Tag, WorkflowName};
+use world_core::{Due, ErrorKind, KeyId, LogId, NewRun, Queue, Result, RunId, Tag, WorkflowName};
 
 use crate::{
     error::{Explain, Fault, Stage},
@@ -19,6 +20,9 @@ use crate::{
 const LOCK_TRY_MIN: Duration = Duration::from_micros(50);
 /// The longest pause between two tries for another process's lock.
 const LOCK_TRY_MAX: Duration = Duration::from_millis(5);
+
+/// The most runs whose numbers are remembered.
+const NUMBERS_MAX: usize = 4096;
 
 /// A write, to be done in a transaction of its own or in a group's.
 ///
@@ -46,10 +50,21 @@ pub(crate) struct Tx<'a> {
     pub(crate) blank: &'a Arc<NewRun>,
     /// Whether anything was written: if so, a failure undoes the transaction.
     pub(crate) wrote: bool,
+    /// The numbers of runs that were lately written to. A number may be a lie after a rollback, so
+    /// whoever uses it asks for the name too.
+    pub(crate) numbers: &'a mut HashMap<RunId, i64>,
     topics: &'a mut Vec<Topic>,
 }
 
 impl Tx<'_> {
+    /// Remembers the number of a run whose owner is writing.
+    pub(crate) fn remember(&mut self, run: &RunId, number: i64) {
+        if self.numbers.len() >= NUMBERS_MAX {
+            self.numbers.clear();
+        }
+        self.numbers.insert(run.clone(), number);
+    }
+
     /// Tells whoever waits for this, once it is committed.
     pub(crate) fn touch(&mut self, topic: Topic) {
         self.topics.push(topic);
@@ -72,6 +87,7 @@ pub(crate) struct Store {
     /// Where to open it anew; `None` in memory.
     file: Option<File>,
     blank: Arc<NewRun>,
+    numbers: HashMap<RunId, i64>,
     topics: Vec<Topic>,
     /// How many transactions were committed.
     #[cfg(test)]
@@ -97,6 +113,7 @@ impl Store {
             conn: Some(conn),
             file,
             blank,
+            numbers: HashMap::new(),
             topics: Vec::new(),
             #[cfg(test)]
             commits: 0,
@@ -153,10 +170,10 @@ impl Store {
 
     /// The open transaction.
     pub(crate) fn tx(&mut self) -> Result<Tx<'_>, Fault> {
-        let Self { conn: Some(conn), blank, topics, .. } = self else {
+        let Self { conn: Some(conn), blank, numbers, topics, .. } = self else {
             return Err(Fault::new(ErrorKind::Unavailable, "no transaction is open", "try again"));
         };
-        Ok(Tx { conn, blank, wrote: false, topics })
+        Ok(Tx { conn, blank, wrote: false, numbers, topics })
     }
 
     /// Commits, then tells whoever waits for what changed.
