@@ -29,7 +29,7 @@ use crate::{
 /// | A3 | positions are 1..head without gaps, whatever the number of writers |
 /// | A4 | records, lease, due and closed change in one atomic write |
 /// | A5 | a run (also for its streams) that is absent, closed or deleted takes no record (`NotOpen`); a closed one stays readable, and its lease may still be claimed, renewed and given back |
-/// | A6 | the same bytes again at the same place are the same append: `Committed`, nothing changes, never a second copy; this is asked first, then open, then ticket, then head. Same = position, kind, `at` and body of every record from `expected + 1`; `Committed` carries the true head. An append without records has no A6: resent after it took effect it is `Fenced`, which its owner reads as done |
+/// | A6 | the same bytes again at the same place are the same append: `Committed`, nothing changes, never a second copy; this is asked first (of a run that is not deleted), then open, then ticket, then head. Same = position, kind, `at` and body of every record from `expected + 1`; `Committed` carries the true head. An append without records has no A6: resent after it took effect it is `Fenced`, which its owner reads as done |
 /// | R1 | a committed append is visible to the next read, from any handle |
 /// | R2 | records never change; a prefix once read stays valid |
 /// | R3 | a page never shows a hole, and says the head; it may be shorter than asked (about 1 MiB), and is empty only at the head; paging loses and repeats nothing; an absent or deleted log, and any position beyond the head, reads as an empty page with the head |
