@@ -9,8 +9,8 @@ use futures::FutureExt;
 use kit::{Done, blocked, rounds};
 use serde::{Deserialize, Serialize};
 use world_core::{
-    Clock, Ctx, Engine, Kind, MemoryWorld, RunError, StepError, VirtualClock, Workflow, seal::Key,
-    testing::TestEngine,
+    Clock, Ctx, Engine, Kind, MemoryWorld, RunError, Status, StepError, VirtualClock, Workflow,
+    seal::Key, testing::TestEngine,
 };
 
 const CHARGE: Workflow<u64, u64> = Workflow::new("charge");
@@ -235,4 +235,21 @@ async fn a_workflow_that_drops_an_operation_while_bodies_are_polled_is_reported(
     let why = blocked(program).await;
     assert!(why.contains("moved on by something that is not durable"), "{why}");
     assert!(why.contains("while it waited for other"), "{why}");
+}
+
+#[tokio::test]
+async fn a_blocked_run_that_is_asked_to_end_ends_without_its_code() {
+    const STUCK: Workflow<(), ()> = Workflow::new("stuck");
+    async fn stuck(_: Ctx, (): ()) -> Result<(), StepError> {
+        std::future::pending().await
+    }
+    let t = TestEngine::new().workflow(STUCK, stuck);
+    let run = t.start(STUCK, ()).await.unwrap();
+    t.turn().await.unwrap();
+    assert!(matches!(run.status().await.unwrap(), Status::Blocked { .. }));
+    run.cancel("nobody wants it").await.unwrap();
+    assert!(matches!(run.status().await.unwrap(), Status::Blocked { .. }), "not yet");
+    t.turn().await.unwrap();
+    let reason = "nobody wants it".to_owned();
+    assert_eq!(run.status().await.unwrap(), Status::Cancelled { reason });
 }

@@ -54,6 +54,12 @@ impl Ctx {
     /// a crash before the result is recorded it runs again. Awaiting the step gives the recorded
     /// result. Nothing happens before the step is awaited; dropping it cancels the body.
     ///
+    /// - What the step gives is decoded from what was recorded, in MessagePack: `Some(())` and
+    ///   `Some(None)` come back as `None`, and a `Vec<u8>` is shorter as `serde_bytes::ByteBuf`.
+    /// - A result may take as much as the World's limit for a record once it is sealed, 1 MiB in
+    ///   memory and on SQLite; a larger one is a failed step.
+    /// - A body must not block its thread: give blocking work to `tokio::task::spawn_blocking`.
+    ///
     /// ```
     /// # use world_core::{Ctx, Retry};
     /// # use std::time::Duration;

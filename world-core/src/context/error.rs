@@ -67,10 +67,10 @@ impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { key, attempts: 1, failure } => {
-                write!(f, "step {key} failed: {}", failure.message)
+                write!(f, "step {key} failed: {failure}")
             }
             Self::Failed { key, attempts, failure } => {
-                write!(f, "step {key} failed after {attempts} attempts: {}", failure.message)
+                write!(f, "step {key} failed after {attempts} attempts: {failure}")
             }
             Self::Cancelled => f.write_str("the run was asked to end"),
             Self::Interrupted { key } => {

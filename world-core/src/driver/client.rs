@@ -152,6 +152,9 @@ impl<I, O> Start<I, O> {
     /// Chooses the run's id, which is the idempotency key: starting it again with the same
     /// workflow and input gives the same run, with others it is an error.
     ///
+    /// Inputs are compared as they are encoded, so use a `BTreeMap` where a `HashMap` would change
+    /// its order from one start to the next.
+    ///
     /// ```
     /// # use world_core::*;
     /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");

@@ -101,6 +101,7 @@ impl<'a> Drive<'a> {
         session: Session,
     ) -> Self {
         let renew_at = engine.renew_at(lease.until);
+        signal.holds(&lease);
         let head = lease.head;
         Self {
             engine,
@@ -304,6 +305,7 @@ impl<'a> Drive<'a> {
         match renewed {
             Ok((Renewed::Held { head }, until)) => {
                 self.lease.until = until;
+                self.signal.holds(&self.lease);
                 self.head = self.head.max(head);
                 Ok(())
             }

@@ -243,6 +243,8 @@ impl<O> RunHandle<O> {
 
     /// Asks the run to end. Its open operations end as cancelled, except those under a
     /// [shield](crate::Ctx::shield); what it does then is its own affair. Asking again is harmless.
+    /// A run that is blocked when it is asked ends as cancelled without its code, which cannot go
+    /// on: what it would have undone stays done.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Invalid`] when it has
@@ -333,7 +335,12 @@ impl<O> RunHandle<O> {
     /// ```
     pub async fn status(&self) -> Result<Status> {
         let log = self.log().await?;
-        let mut events = log.into_iter().rev().map(|logged| logged.event);
+        // A request changes nothing about where the run stands until it is answered.
+        let mut events = log
+            .into_iter()
+            .rev()
+            .map(|logged| logged.event)
+            .filter(|event| !matches!(event, Event::CancelRequested { .. }));
         Ok(match events.next() {
             Some(Event::RunCompleted { .. }) => Status::Completed,
             Some(Event::RunFailed { failure }) => Status::Failed(failure),

@@ -15,6 +15,7 @@ use super::session::Session;
 use crate::{
     event::Logged,
     ids::{RunId, Timestamp},
+    lease::Lease,
     lock::lock,
 };
 
@@ -22,11 +23,23 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     pub(super) waker: AtomicWaker,
+    /// The lease as it was last renewed.
+    lease: Mutex<Option<Lease>>,
     outside: AtomicBool,
     stop: AtomicBool,
 }
 
 impl Signal {
+    /// Says that the lease holds.
+    pub(super) fn holds(&self, lease: &Lease) {
+        *lock(&self.lease) = Some(lease.clone());
+    }
+
+    /// The lease, if it runs out before `until`.
+    pub(super) fn lease_before(&self, until: Timestamp) -> Option<Lease> {
+        lock(&self.lease).clone().filter(|lease| lease.until < until)
+    }
+
     /// Somebody else appended to the run's log.
     pub(super) fn tell_outside(&self) {
         self.outside.store(true, SeqCst);
@@ -105,6 +118,15 @@ impl Hub {
         let signal = Arc::new(Signal::default());
         self.state().driven.insert(run.clone(), Arc::clone(&signal));
         Driven { hub: Arc::clone(self), run: run.clone(), signal }
+    }
+
+    /// Who drives a run here whose lease runs out before `until`.
+    pub(super) fn overdue(&self, until: Timestamp) -> Vec<(Arc<Signal>, Lease)> {
+        let driven: Vec<_> = self.state().driven.values().cloned().collect();
+        driven
+            .into_iter()
+            .filter_map(|signal| signal.lease_before(until).map(|lease| (signal, lease)))
+            .collect()
     }
 
     pub(super) fn is_driven(&self, run: &RunId) -> bool {

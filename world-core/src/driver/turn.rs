@@ -219,7 +219,11 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
         return write(engine, lease, None, place.head, None, due).await;
     };
     let since = match blocked_since(engine, &seal, place.head, &why).await {
-        Ok(since) => since,
+        Ok(Standstill::Cancelled { reason }) => {
+            let (end, rest) = (Event::RunCancelled { reason }, engine.rest_of_closed(now));
+            return write(engine, lease, Some(&seal), place.head, Some(end), rest).await;
+        }
+        Ok(Standstill::Since(since)) => since,
         Err(error) => {
             return fail(engine, lease, &error, Place { seal: None, head: place.head }).await;
         }
@@ -229,25 +233,42 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
     write(engine, lease, Some(&seal), place.head, note, Due::At(now.plus(delay))).await;
 }
 
-/// When the run was first blocked for this reason, if it has made no progress since. The notes
-/// stand at the end of the log, where a program that stops before them never comes.
+/// What stands at the end of the log of a run that is blocked.
+enum Standstill {
+    /// When it was first blocked for the same reason, if it has made no progress since.
+    Since(Option<Timestamp>),
+    /// It was asked to end while it was blocked: its code cannot, so it is ended without it.
+    Cancelled { reason: String },
+}
+
+/// Looks at the end of the log, where a program that stops before its notes never comes.
 async fn blocked_since(
     engine: &Inner,
     seal: &LogSeal,
     head: Position,
     why: &str,
-) -> Result<Option<Timestamp>> {
+) -> Result<Standstill> {
     let after = Position::new(head.get().saturating_sub(NOTES_MAX));
     let page = engine.world.read(seal.log(), after, NonZeroU32::MAX).await?;
     let no_progress = |kind| matches!(kind, Kind::RUN_BLOCKED | Kind::CANCEL_REQUESTED);
     let notes = page.records.iter().rev().take_while(|record| no_progress(record.kind));
     // A note that does not open says nothing.
-    Ok(notes
-        .filter(|record| record.kind == Kind::RUN_BLOCKED)
-        .filter_map(|record| seal.open(record).ok())
-        .filter(|note| matches!(&note.event, Event::RunBlocked { why: known } if known == why))
-        .map(|note| note.at)
-        .last())
+    let (mut since, mut asked) = (None, None);
+    for note in notes.filter_map(|record| seal.open(record).ok()) {
+        match note.event {
+            Event::CancelRequested { reason } => asked = Some(reason),
+            Event::RunBlocked { why: known } => {
+                if let Some(reason) = asked {
+                    return Ok(Standstill::Cancelled { reason });
+                }
+                if known == why {
+                    since = Some(note.at);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Standstill::Since(since))
 }
 
 /// Lets a run rest whose key is missing or whose store fails.

@@ -19,7 +19,7 @@ use tokio::{
 use super::{engine::Inner, hub::Signal, session::Session, turn};
 use crate::{
     ids::Queue,
-    lease::{Claim, Lease},
+    lease::{Claim, Lease, Renewed},
     lock::lock,
     world::{Wait, World},
 };
@@ -100,6 +100,8 @@ impl Worker {
         lock(&engine.crew.0).push(Arc::downgrade(&hands));
         let claiming = Arc::clone(&hands);
         hands.spawn(None, async move { claiming.claim_until_stopped().await });
+        let keeping = Arc::clone(&hands);
+        hands.spawn(None, async move { keeping.keep_until_stopped().await });
         Self { hands }
     }
 
@@ -170,6 +172,27 @@ impl Hands {
             drop(driven);
             drop(room);
         });
+    }
+
+    /// Renews the leases of runs that do not come to it themselves, since a body of theirs blocks
+    /// its thread: the worker lives, so nobody else is to begin the body again.
+    async fn keep_until_stopped(self: &Arc<Self>) {
+        let (engine, lease) = (&self.engine, self.engine.options.lease);
+        while !self.stopping.load(SeqCst) {
+            let stopped = self.stop.notified();
+            let now = engine.clock.now();
+            let until = now.plus(lease);
+            // A run renews with two thirds of its lease left: half is late.
+            for (signal, kept) in engine.hub.overdue(now.plus(lease / 2)) {
+                if let Ok(Renewed::Held { .. }) = engine.world.renew(&kept, until).await {
+                    signal.holds(&Lease { until, ..kept });
+                }
+            }
+            tokio::select! {
+                () = stopped => return,
+                () = engine.clock.alarm(now.plus(lease / 6)) => {}
+            }
+        }
     }
 
     async fn claim_until_stopped(self: &Arc<Self>) {
