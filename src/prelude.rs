@@ -2,7 +2,7 @@
 
 pub use world_core::{
     Attempt, Client, Ctx, Engine, Fatal, MemoryWorld, Retry, RetryAfter, RunError, RunHandle,
-    RunId, Step, StepError, Timestamp, Worker, Workflow, World, WorldExt, seal::Key,
+    RunId, Status, Step, StepError, Timestamp, Worker, Workflow, World, WorldExt, seal::Key,
 };
 #[cfg(feature = "sqlite")]
 pub use world_sqlite::SqliteWorld;

@@ -155,6 +155,9 @@ impl<O> RunHandle<O> {
     /// Waits until the run has ended, and gives its output. A run that is driven in this process
     /// is waited for without asking the store.
     ///
+    /// A blocked run has not ended, nor has one whose workflow no worker has: ask
+    /// [`status`](Self::status) where it stands.
+    ///
     /// # Errors
     /// How the run ended, if not with an output; [`ErrorKind::NotFound`] when there is no such
     /// run, [`ErrorKind::Corrupt`] when the output does not decode.
