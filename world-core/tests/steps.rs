@@ -198,8 +198,9 @@ async fn an_attempt_that_takes_too_long_is_tried_again_and_a_deadline_ends_them_
     assert_eq!((took, attempts), (MINUTE * 3, 2));
 }
 
-/// Starts a run whose body hangs in its first two attempts, and kills the worker in each.
-async fn killed_twice(at_most_once: bool) -> (Result<String, RunError>, Vec<u32>) {
+/// Starts a run whose body hangs the first two times, and kills the worker in each.
+/// With `progress` the first worker has recorded another step before.
+async fn killed_twice(at_most_once: bool, progress: bool) -> (Result<String, RunError>, Vec<u32>) {
     let begun = Arc::new(Notify::new());
     let numbers: Arc<std::sync::Mutex<Vec<u32>>> = Arc::default();
     let t = {
@@ -207,9 +208,16 @@ async fn killed_twice(at_most_once: bool) -> (Result<String, RunError>, Vec<u32>
         TestEngine::new().workflow(WORK, move |mut ctx: Ctx, _| {
             let (begun, numbers) = (Arc::clone(&begun), Arc::clone(&numbers));
             async move {
+                if progress {
+                    ctx.step("before", async || Done::Ok(())).await?;
+                }
                 let step = ctx.step_with("work", async |attempt| {
-                    numbers.lock().unwrap().push(attempt.number());
-                    if attempt.number() < 3 {
+                    let bodies = {
+                        let mut numbers = numbers.lock().unwrap();
+                        numbers.push(attempt.number());
+                        numbers.len()
+                    };
+                    if bodies < 3 {
                         begun.notify_one();
                         std::future::pending::<()>().await;
                     }
@@ -232,14 +240,21 @@ async fn killed_twice(at_most_once: bool) -> (Result<String, RunError>, Vec<u32>
 }
 
 #[tokio::test]
+async fn a_worker_that_dies_after_progress_counts_as_an_attempt_too() {
+    let (output, numbers) = killed_twice(false, true).await;
+    assert_eq!(output.unwrap(), "done");
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn attempts_that_die_with_their_worker_count() {
-    let (output, attempts) = killed_twice(false).await;
+    let (output, attempts) = killed_twice(false, false).await;
     assert_eq!((output.unwrap().as_str(), attempts), ("done", vec![1, 2, 3]));
 }
 
 #[tokio::test]
 async fn an_at_most_once_body_is_not_run_again_after_a_takeover() {
-    let (output, attempts) = killed_twice(true).await;
+    let (output, attempts) = killed_twice(true, false).await;
     let Err(RunError::Failed { failure, .. }) = output else { panic!("{output:?}") };
     assert!(failure.message.contains("may have run: its worker died"), "{failure}");
     assert_eq!(attempts, [1]);

@@ -8,7 +8,7 @@ CREATE TABLE logs (
     base    INTEGER NOT NULL,           -- the position before the first that is kept
     state   INTEGER NOT NULL,           -- 0 open, 1 closed, 2 deleted
     last    INTEGER NOT NULL,           -- the kind of a run's last record
-    attempt INTEGER NOT NULL,           -- claims without progress
+    attempt INTEGER NOT NULL,           -- claims since the last progress or rest
     queue   TEXT,                       -- where workers look for a run
     due     INTEGER,                    -- 1 ready, 2 at a time; NULL parked, or no run
     at      INTEGER,                    -- since when ready, or from when due, or when the lease runs out
