@@ -2,12 +2,11 @@
 //! to the same decisions.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod corpus;
 mod kit;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use corpus::{Case, corpus};
+use conformance::corpus::{Sample, corpus};
 use kit::Lag;
 use world_core::{
     MemoryWorld, Residency, RunError, RunId,
@@ -16,7 +15,7 @@ use world_core::{
 };
 
 async fn live(
-    case: &Case,
+    case: &Sample,
     seed: u64,
     residency: Residency,
 ) -> (Result<String, RunError>, RunId, Vec<Logged>) {
@@ -34,7 +33,7 @@ async fn live(
     (ended, run.id().clone(), log)
 }
 
-async fn lives_and_replays(case: &Case, seeds: std::ops::Range<u64>, residency: Residency) {
+async fn lives_and_replays(case: &Sample, seeds: std::ops::Range<u64>, residency: Residency) {
     for seed in seeds {
         let (ended, run, log) = live(case, seed, residency).await;
         if let Some(objection) = case.objection(&ended) {

@@ -1,12 +1,11 @@
 //! The corpus on a store that answers late, twice or not at all.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is what a test is for")]
 
-mod corpus;
 mod workflows;
 
 use std::{sync::Arc, time::Duration};
 
-use corpus::{Case, corpus};
+use conformance::corpus::{Sample, corpus};
 use tokio::time::{sleep, timeout};
 use workflows::{Trying, mix, told};
 use world_core::{
@@ -15,7 +14,7 @@ use world_core::{
     testing::{Replay, TestEngine},
 };
 
-async fn survives(case: &Case, seed: u64) {
+async fn survives(case: &Sample, seed: u64) {
     let _trying = Trying(format!("{}, seed {seed}", case.name));
     let memory = MemoryWorld::new();
     let faults = Fault::seeded(

@@ -5,8 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the seed is shown")]
 
-#[path = "../../world-core/tests/corpus/mod.rs"]
-mod corpus;
 mod crash;
 #[path = "../../world-core/tests/workflows/mod.rs"]
 mod workflows;
@@ -18,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use corpus::{Case, corpus};
+use conformance::corpus::{Sample, corpus};
 use crash::*;
 use workflows::{Trying, mix, told};
 use world_core::{testing::Replay, *};
@@ -45,9 +43,9 @@ const COUNTS_DEATHS: [&str; 7] = [
     "sleep",
 ];
 
-fn cases() -> Vec<Case> {
+fn cases() -> Vec<Sample> {
     // Of two thousand steps most of a short life would be replay.
-    let fits = |case: &Case| {
+    let fits = |case: &Sample| {
         !case.cancel && case.name != "all_of_2000" && !COUNTS_DEATHS.contains(&case.name)
     };
     let wait = |name: &str, seed: u64| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -185,7 +183,7 @@ fn as_if_nobody_died(error: RunError) -> RunError {
 /// Every run ended as an undisturbed one may, and every acknowledged record is where it was.
 async fn check(
     world: &Arc<SqliteWorld>,
-    cases: &[Case],
+    cases: &[Sample],
     started: usize,
     acknowledged: &HashSet<(String, u64, u64)>,
 ) {

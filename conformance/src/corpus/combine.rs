@@ -9,42 +9,42 @@ use futures::{
 };
 use world_core::{Ctx, StepError};
 
-use super::{Case, Expected, Pace};
+use super::{Expected, Pace, Sample};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-pub(super) fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Sample> {
     use Expected::{Fails, Length, OneOf, Output};
     const AB: &[&str] = &["a", "b"];
     vec![
-        Case::new("all", Output("0 1 2 3 4 5 6 7 8 9"), all),
-        Case::new("all_of_2000", Output("1999000"), all_of_2000),
-        Case::new("all_fails_early", Fails("step bad failed: no"), all_fails_early),
-        Case::new("race", OneOf(AB), race),
-        Case::new("race_stress", Length(30), race_stress),
-        Case::new("any", Output("good"), any),
-        Case::new("select_all", OneOf(&["0", "1", "2"]), first_of_three),
-        Case::new("sleep_wins", Output("slept"), sleep_wins),
-        Case::new("step_wins", Output("stepped"), step_wins),
-        Case::new("losers_dropped", Output("fffff"), losers_dropped),
-        Case::new("loop_over_mut", Length(6), loop_over_mut),
-        Case::new("loop_with_ticks", Output("done"), loop_with_ticks),
-        Case::new("nested_branches", Output("0:3 1:3 2:3"), nested_branches),
-        Case::new("branches_of_branches", Output("16"), branches_of_branches),
-        Case::new("shared_future", Output("2 2 2"), shared_future),
-        Case::new("held", Output("231"), held),
-        Case::new("never_awaited", Output("1"), never_awaited),
-        Case::new("tokio_select", OneOf(AB), tokio_select),
-        Case::new("futures_select", OneOf(AB), futures_select),
-        Case::new("tokio_join", Output("1 2 3"), tokio_join),
-        Case::new("channel_between_branches", Output("42"), channel_between_branches),
-        Case::new("lock_between_branches", Output("10"), lock_between_branches),
-        Case::new("futures_unordered", Length(60), futures_unordered),
-        Case::new("buffered", Output("0 1 2 3 4 5 6 7 8 9 10 11"), buffered),
-        Case::new("buffer_unordered", Output("66"), buffer_unordered),
-        Case::new("for_each_concurrent", Output("12"), for_each_concurrent),
-        Case::new("sleeps_at_once", Output("1 2 3"), sleeps_at_once),
-        Case::new("errors_beside_results", Output("ok err ok err"), errors_beside_results),
+        Sample::new("all", Output("0 1 2 3 4 5 6 7 8 9"), all),
+        Sample::new("all_of_2000", Output("1999000"), all_of_2000),
+        Sample::new("all_fails_early", Fails("step bad failed: no"), all_fails_early),
+        Sample::new("race", OneOf(AB), race),
+        Sample::new("race_stress", Length(30), race_stress),
+        Sample::new("any", Output("good"), any),
+        Sample::new("select_all", OneOf(&["0", "1", "2"]), first_of_three),
+        Sample::new("sleep_wins", Output("slept"), sleep_wins),
+        Sample::new("step_wins", Output("stepped"), step_wins),
+        Sample::new("losers_dropped", Output("fffff"), losers_dropped),
+        Sample::new("loop_over_mut", Length(6), loop_over_mut),
+        Sample::new("loop_with_ticks", Output("done"), loop_with_ticks),
+        Sample::new("nested_branches", Output("0:3 1:3 2:3"), nested_branches),
+        Sample::new("branches_of_branches", Output("16"), branches_of_branches),
+        Sample::new("shared_future", Output("2 2 2"), shared_future),
+        Sample::new("held", Output("231"), held),
+        Sample::new("never_awaited", Output("1"), never_awaited),
+        Sample::new("tokio_select", OneOf(AB), tokio_select),
+        Sample::new("futures_select", OneOf(AB), futures_select),
+        Sample::new("tokio_join", Output("1 2 3"), tokio_join),
+        Sample::new("channel_between_branches", Output("42"), channel_between_branches),
+        Sample::new("lock_between_branches", Output("10"), lock_between_branches),
+        Sample::new("futures_unordered", Length(60), futures_unordered),
+        Sample::new("buffered", Output("0 1 2 3 4 5 6 7 8 9 10 11"), buffered),
+        Sample::new("buffer_unordered", Output("66"), buffer_unordered),
+        Sample::new("for_each_concurrent", Output("12"), for_each_concurrent),
+        Sample::new("sleeps_at_once", Output("1 2 3"), sleeps_at_once),
+        Sample::new("errors_beside_results", Output("ok err ok err"), errors_beside_results),
     ]
 }
 

@@ -5,44 +5,44 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use world_core::{Ctx, Fatal, Retry, RetryAfter, StepError, frozen};
 
-use super::{Case, Expected, Pace};
+use super::{Expected, Pace, Sample};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-pub(super) fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Sample> {
     use Expected::{Cancelled, Fails, Length, Output};
     vec![
-        Case::new("no_steps", Output("nothing"), |_, _| async { Ok("nothing".to_owned()) }),
-        Case::new("one_step", Output("one"), one_step),
-        Case::new("sequence", Output("25"), sequence),
-        Case::new("branch_on_result", Output("big"), branch_on_result),
-        Case::new("changing_name", Output("0-1-2-3-4-"), changing_name),
-        Case::new("same_name", Output("charge charge#2 charge#3"), same_name),
-        Case::new("strange_names", Output("5"), strange_names),
-        Case::new("helper_function", Output("3"), helper_function),
-        Case::new("unit_and_none", Output("Some(()) None Some(())"), unit_and_none),
-        Case::new("struct_result", Output("ada 2"), struct_result),
-        Case::new("map_result", Output("a=1 b=2"), map_result),
-        Case::new("big_payload", Length(300_000), big_payload),
-        Case::new("shared_result", Output("7"), shared_result),
-        Case::new("error_caught", Output("caught: no"), error_caught),
-        Case::new("error_not_caught", Fails("step fails failed: no"), error_not_caught),
-        Case::new("error_of_the_workflow", Fails("not enough: 1"), error_of_the_workflow),
-        Case::new("body_panics", Fails("the body panicked: oh"), body_panics),
-        Case::new("retried", Output("3"), retried),
-        Case::new("retried_in_vain", Fails("after 3 attempts"), retried_in_vain),
-        Case::new("fatal", Fails("step card failed: stolen"), fatal),
-        Case::new("retry_after", Output("2"), retry_after),
-        Case::new("at_most_once", Output("sent"), at_most_once),
-        Case::new("sleep", Output("3600"), sleep),
-        Case::new("sleep_of_no_time", Output("0"), sleep_of_no_time),
-        Case::new("sleeps_and_steps", Output("ticked 5"), sleeps_and_steps),
-        Case::new("random", Length(16 + 36 + 16), random),
-        Case::new("now", Output("true"), now),
-        Case::new("cancelled_sleep", Cancelled, cancelled_sleep).cancelled(),
-        Case::new("cancellation_refused", Output("went on"), cancellation_refused).cancelled(),
-        Case::new("cancelled_with_shield", Cancelled, cancelled_with_shield).cancelled(),
-        Case::new("deadline_not_met", Output("in time"), deadline_not_met),
+        Sample::new("no_steps", Output("nothing"), |_, _| async { Ok("nothing".to_owned()) }),
+        Sample::new("one_step", Output("one"), one_step),
+        Sample::new("sequence", Output("25"), sequence),
+        Sample::new("branch_on_result", Output("big"), branch_on_result),
+        Sample::new("changing_name", Output("0-1-2-3-4-"), changing_name),
+        Sample::new("same_name", Output("charge charge#2 charge#3"), same_name),
+        Sample::new("strange_names", Output("5"), strange_names),
+        Sample::new("helper_function", Output("3"), helper_function),
+        Sample::new("unit_and_none", Output("Some(()) None Some(())"), unit_and_none),
+        Sample::new("struct_result", Output("ada 2"), struct_result),
+        Sample::new("map_result", Output("a=1 b=2"), map_result),
+        Sample::new("big_payload", Length(300_000), big_payload),
+        Sample::new("shared_result", Output("7"), shared_result),
+        Sample::new("error_caught", Output("caught: no"), error_caught),
+        Sample::new("error_not_caught", Fails("step fails failed: no"), error_not_caught),
+        Sample::new("error_of_the_workflow", Fails("not enough: 1"), error_of_the_workflow),
+        Sample::new("body_panics", Fails("the body panicked: oh"), body_panics),
+        Sample::new("retried", Output("3"), retried),
+        Sample::new("retried_in_vain", Fails("after 3 attempts"), retried_in_vain),
+        Sample::new("fatal", Fails("step card failed: stolen"), fatal),
+        Sample::new("retry_after", Output("2"), retry_after),
+        Sample::new("at_most_once", Output("sent"), at_most_once),
+        Sample::new("sleep", Output("3600"), sleep),
+        Sample::new("sleep_of_no_time", Output("0"), sleep_of_no_time),
+        Sample::new("sleeps_and_steps", Output("ticked 5"), sleeps_and_steps),
+        Sample::new("random", Length(16 + 36 + 16), random),
+        Sample::new("now", Output("true"), now),
+        Sample::new("cancelled_sleep", Cancelled, cancelled_sleep).cancelled(),
+        Sample::new("cancellation_refused", Output("went on"), cancellation_refused).cancelled(),
+        Sample::new("cancelled_with_shield", Cancelled, cancelled_with_shield).cancelled(),
+        Sample::new("deadline_not_met", Output("in time"), deadline_not_met),
     ]
 }
 

@@ -1,11 +1,23 @@
 //! Small workflows, each with what it may come to, for tests of worlds and engines.
 //!
-//! The module needs only `world-core`, `anyhow`, `futures`, `serde`, `tokio` and `uuid`: another
-//! test crate includes it with `#[path]`. Each workflow takes a seed, by which its bodies take
-//! longer or shorter, and returns text. What a body does between its beginning and its end is
-//! the [`Pace`], which a test may replace, to kill the process there for instance.
-#![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(unreachable_pub, reason = "it is included by tests of several crates")]
+//! Each workflow takes a seed, by which its bodies take longer or shorter, and returns text. What
+//! a body does between its beginning and its end is the [`Pace`], which a test may replace, to
+//! kill the process there for instance.
+//!
+//! ```
+//! use conformance::corpus::corpus;
+//! use world_core::testing::TestEngine;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> anyhow::Result<()> {
+//! let corpus = corpus();
+//! let sample = corpus.iter().find(|sample| sample.name == "sequence").ok_or(anyhow::anyhow!("no"))?;
+//! let t = TestEngine::new().configure(|builder| sample.register(builder));
+//! let ended = t.run(sample.workflow(), 3).await;
+//! assert_eq!(sample.objection(&ended), None);
+//! # Ok(())
+//! # }
+//! ```
 
 mod combine;
 mod single;
@@ -22,6 +34,12 @@ pub type Wait = dyn Fn(&str, u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + 
 pub struct Pace {
     seed: u64,
     wait: Arc<Wait>,
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pace").field("seed", &self.seed).finish_non_exhaustive()
+    }
 }
 
 impl Pace {
@@ -57,7 +75,7 @@ pub enum Expected {
 
 /// One workflow.
 #[derive(Clone)]
-pub struct Case {
+pub struct Sample {
     /// Its name, in the corpus and as a workflow.
     pub name: &'static str,
     /// What it may come to.
@@ -68,13 +86,13 @@ pub struct Case {
     wait: Arc<Wait>,
 }
 
-impl fmt::Debug for Case {
+impl fmt::Debug for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Case({}, {:?})", self.name, self.expected)
+        write!(f, "Sample({}, {:?})", self.name, self.expected)
     }
 }
 
-impl Case {
+impl Sample {
     fn new<F, Fut>(name: &'static str, expected: Expected, function: F) -> Self
     where
         F: Fn(Ctx, Pace) -> Fut + Send + Sync + 'static,
@@ -143,7 +161,7 @@ impl Case {
 
 /// All of them.
 #[must_use]
-pub fn corpus() -> Vec<Case> {
+pub fn corpus() -> Vec<Sample> {
     let mut corpus = single::cases();
     corpus.extend(combine::cases());
     corpus

@@ -1,0 +1,3 @@
+//! Proves that a World keeps its contract.
+
+pub mod corpus;
