@@ -26,6 +26,7 @@ pub mod corpus;
 mod factory;
 mod failure;
 mod kit;
+pub mod model;
 mod report;
 mod rule;
 mod run;
