@@ -51,10 +51,28 @@
 //! assert_eq!(logs.append(&log, &append)?, committed); // rule A6
 //! # Ok::<(), Error>(())
 //! ```
+//!
+//! # Storing it
+//!
+//! [`Head`] and [`Record`], and all that they hold, are serde types. **Their encoding is stable**:
+//! field and variant names are never changed or used again, and golden tests hold the bytes as
+//! MessagePack with field names and as JSON. [`Head::to_bytes`] and [`Record::to_bytes`] give the
+//! first; a store of documents may take the second. Whatever is read is checked: a name that is
+//! empty or too long, a time after the year 9999 or a field that is not known is an error and no
+//! panic. A field that a later version adds is refused by an earlier one, which would lose it
+//! when it stores the head again. A store with columns (SQLite) has an encoding of its own.
+//!
+//! A [`Ticket`] hides itself from `Debug`, not from the store: it has to be there to be compared.
 
+mod encoding;
+mod listing;
+mod page;
 mod run;
+mod turns;
 
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -64,10 +82,14 @@ use crate::{
     record::{Append, Appended, By, Kind, Record},
 };
 
-pub use run::{Run, Turn};
+pub use listing::{after, list};
+pub use page::page;
+pub use run::{Class, Run, Turn};
+pub use turns::Turns;
 
 /// All that a World keeps of a log beside its records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Head {
     /// The last position; [`Position::START`] for none.
     pub head: Position,
