@@ -2,6 +2,7 @@
 
 mod appends;
 mod deletes;
+mod edges;
 mod leases;
 mod lists;
 mod reads;
@@ -17,6 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         leases::cases(),
         tokens::cases(),
         deletes::cases(),
+        edges::cases(),
     ]
     .into_iter()
     .flatten()

@@ -301,6 +301,9 @@ fn what_is_the_same() -> Vec<Flaw> {
                 {
                     let mut tail = append.clone();
                     tail.expected = head;
+                    if let By::Creator(_) = tail.by {
+                        tail.by = By::Outsider;
+                    }
                     tail.records.drain(..shared);
                     return logs.append(log, &tail);
                 }

@@ -222,7 +222,7 @@ fn at_the_head() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            A2,
+            A3,
             "clocks_compared",
             "an append whose time is before the last record's conflicts",
             append = |logs, log, append| {
