@@ -22,9 +22,11 @@
 
 mod case;
 mod cases;
+mod claimer;
 pub mod corpus;
 mod factory;
 mod failure;
+mod interleave;
 mod kit;
 mod look;
 pub mod model;
