@@ -6,7 +6,10 @@ use crate::{
     case::{Case, case},
     corpus::Sample,
     failure::Verdict,
-    flows::{BEGIN, Ended, Flow, LATER, Look, Plan, Process, Undisturbed, samples, short_samples, survived},
+    flows::{
+        BEGIN, Ended, Flow, LATER, Look, Process, Undisturbed, broken_at, samples, short_samples,
+        survived, unbroken,
+    },
     subject::Subject,
 };
 
@@ -61,8 +64,7 @@ async fn a_client_that_dies_in_the_middle_of_any_one_call_changes_nothing_of_how
 async fn dies_at_every_call(subject: &Subject, when: &str, death: &Fault) -> Verdict {
     for (number, sample) in samples(CORE)?.into_iter().enumerate() {
         let look = Look::at(subject).await?;
-        let residency =
-            if number % 3 == 0 { Residency::Replay } else { Residency::Resident };
+        let residency = if number % 3 == 0 { Residency::Replay } else { Residency::Resident };
         let flow = Flow::new(&sample, &format!("{}-undisturbed", sample.name), 3)?;
         let wanted = Undisturbed::run(subject, &look, &flow, residency).await?;
         for call in 1..=CALLS_MAX {
@@ -94,15 +96,11 @@ async fn lives_through(
     wanted: &Undisturbed,
 ) -> Verdict<u64> {
     let (mut at, mut died) = (BEGIN, 0);
-    let plans = deaths.iter().map(|(call, death)| {
-        let (call, death) = (*call, death.clone());
-        Box::new(move |number, _: &_| if number == call { death.clone() } else { Fault::None })
-            as Plan
-    });
-    let lives: Plan = Box::new(|_, _| Fault::None);
-    for plan in plans.chain([lives]) {
-        let process =
-            Process::begin(subject, look, &[&flow.sample], at, residency, plan).await?;
+    let mut plans: Vec<_> =
+        deaths.iter().map(|(call, death)| broken_at(*call, death.clone())).collect();
+    plans.push(unbroken());
+    for plan in plans {
+        let process = Process::begin(subject, look, &[&flow.sample], at, residency, plan).await?;
         let ended = process.drive(flow).await?;
         if matches!(ended, Ended::Run(_)) {
             survived(look, flow, &ended, Some(&wanted.told)).await?;
@@ -137,7 +135,8 @@ async fn dies_at_random(
     seed: u64,
 ) -> Verdict {
     let flow = Flow::new(sample, &format!("{}-{seed}", sample.name), 3)?;
-    let draw = |what: &str, end: u64| crate::corpus::pick(seed, &format!("{} {what}", sample.name), end);
+    let draw =
+        |what: &str, end: u64| crate::corpus::pick(seed, &format!("{} {what}", sample.name), end);
     let deaths: Vec<_> = (0..2 + draw("deaths", 3))
         .map(|n| {
             let call = 1 + draw(&format!("call {n}"), wanted.calls.max(1));
@@ -149,8 +148,7 @@ async fn dies_at_random(
             (call, death)
         })
         .collect();
-    let residency =
-        if draw("residency", 2) == 0 { Residency::Resident } else { Residency::Replay };
+    let residency = if draw("residency", 2) == 0 { Residency::Resident } else { Residency::Replay };
     let died = lives_through(subject, look, &flow, residency, &deaths, wanted).await?;
     subject.injected(died);
     Ok(())

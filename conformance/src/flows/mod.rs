@@ -21,7 +21,7 @@ use crate::{
 
 pub(crate) use check::checked;
 pub(crate) use look::Look;
-pub(crate) use process::{Ended, Flow, Plan, Process};
+pub(crate) use process::{Ended, Flow, Plan, Process, broken_at, plan, unbroken};
 pub(crate) use survive::{Undisturbed, survived};
 pub(crate) use told::Told;
 

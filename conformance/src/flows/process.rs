@@ -70,6 +70,21 @@ pub(crate) struct Process {
 /// Says what becomes of a call, by its number among those that a plan is asked about.
 pub(crate) type Plan = Box<dyn Fn(u64, &Seen<'_>) -> Fault + Send + Sync>;
 
+/// A plan.
+pub(crate) fn plan(plan: impl Fn(u64, &Seen<'_>) -> Fault + Send + Sync + 'static) -> Plan {
+    Box::new(plan)
+}
+
+/// The plan that breaks nothing.
+pub(crate) fn unbroken() -> Plan {
+    plan(|_, _| Fault::None)
+}
+
+/// The plan that breaks one call.
+pub(crate) fn broken_at(call: u64, fault: Fault) -> Plan {
+    plan(move |number, _| if number == call { fault.clone() } else { Fault::None })
+}
+
 impl Process {
     /// Begins at this time, for these samples, under a plan; `look` is not broken.
     ///
@@ -127,7 +142,10 @@ impl Process {
             tokio::select! {
                 biased;
                 () = self.store.crashed() => Ok(Ended::Died),
-                ended = self.live(flow) => ended.map(Ended::Run),
+                ended = self.live(flow) => match ended {
+                    Err(_) if self.store.is_crashed() => Ok(Ended::Died),
+                    ended => ended.map(Ended::Run),
+                },
             }
         };
         match tokio::time::timeout(HANGS_AFTER, life).await {
@@ -157,32 +175,35 @@ impl Process {
     /// Starts the run; a client that is told nothing asks again.
     pub(crate) async fn start(&self, flow: &Flow) -> Verdict {
         let client = self.engine.client()?;
-        let start = || client.start(flow.sample.workflow(), flow.seed).id(flow.run.as_str());
-        again(async || start().await.map(drop)).await
+        again(|| async {
+            client.start(flow.sample.workflow(), flow.seed).id(flow.run.as_str()).await.map(drop)
+        })
+        .await
     }
 
     /// Drives what is due.
     pub(crate) async fn turn(&self) -> Verdict {
-        again(async || self.engine.turn().await).await
+        again(|| self.engine.turn()).await
     }
 
     async fn cancel(&self, flow: &Flow) -> Verdict {
         let run = self.engine.client()?.run(flow.sample.workflow(), flow.run.as_str())?;
-        again(async || match run.cancel("the corpus says so").await {
-            // It ended before it was asked to.
-            Err(error) if error.kind() == ErrorKind::Invalid => Ok(()),
-            asked => asked,
+        again(|| async {
+            match run.cancel("the corpus says so").await {
+                // It ended before it was asked to.
+                Err(error) if error.kind() == ErrorKind::Invalid => Ok(()),
+                asked => asked,
+            }
         })
         .await
     }
 }
 
 /// Asks again while the World says that this may help.
-async fn again(ask: impl AsyncFn() -> Result<()>) -> Verdict {
+async fn again<F: Future<Output = Result<()>>>(ask: impl Fn() -> F) -> Verdict {
     for _ in 1..TRIES_MAX {
         match ask().await {
-            Err(error)
-                if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown) => {}
             answer => return Ok(answer?),
         }
     }

@@ -1,8 +1,8 @@
 //! Whether a run that was disturbed has ended as if nothing had happened.
 
-use world_core::{Residency, RunError, layer::Fault};
+use world_core::{Residency, RunError};
 
-use super::{BEGIN, Ended, Flow, Look, Process, Told, checked, told};
+use super::{BEGIN, Ended, Flow, Look, Process, Told, checked, told, unbroken};
 use crate::{
     corpus::Sample,
     failure::{Failure, Verdict},
@@ -26,9 +26,8 @@ impl Undisturbed {
         flow: &Flow,
         residency: Residency,
     ) -> Verdict<Self> {
-        let alive = Box::new(|_, _: &_| Fault::None);
         let process =
-            Process::begin(subject, look, &[&flow.sample], BEGIN, residency, alive).await?;
+            Process::begin(subject, look, &[&flow.sample], BEGIN, residency, unbroken()).await?;
         let ended = process.drive(flow).await?;
         let told = survived(look, flow, &ended, None).await?;
         Ok(Self { told, calls: process.calls() })
@@ -58,11 +57,7 @@ pub(crate) async fn survived(
     }
 }
 
-fn objection(
-    sample: &Sample,
-    ended: &Result<String, RunError>,
-    disturbed: bool,
-) -> Option<String> {
+fn objection(sample: &Sample, ended: &Result<String, RunError>, disturbed: bool) -> Option<String> {
     let objection = sample.objection(ended)?;
     if !disturbed {
         return Some(objection);

@@ -66,7 +66,6 @@ fn line(event: &Event) -> Option<Line> {
         Event::StepFailed { failure, .. } | Event::RunFailed { failure } => {
             without_attempts(failure).into_bytes()
         }
-        Event::TimerFired { .. } | Event::TimerSet { .. } => Vec::new(),
         Event::RunCompleted { output } => output.as_bytes().to_vec(),
         Event::CancelRequested { reason } | Event::RunCancelled { reason } => {
             reason.clone().into_bytes()
@@ -76,6 +75,7 @@ fn line(event: &Event) -> Option<Line> {
         | Event::StepRetrying { .. }
         | Event::StepAbandoned { .. }
         | Event::RunBlocked { .. } => return None,
+        _ => Vec::new(),
     };
     Some(Line { shown: shown(event), carried })
 }

@@ -3,14 +3,7 @@
 mod gate;
 mod plan;
 
-use std::{
-    fmt,
-    future::poll_fn,
-    num::NonZeroU32,
-    pin::pin,
-    sync::Mutex,
-    task::Poll,
-};
+use std::{fmt, future::poll_fn, num::NonZeroU32, pin::pin, sync::Mutex, task::Poll};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
