@@ -26,6 +26,7 @@ mod claimer;
 pub mod corpus;
 mod factory;
 mod failure;
+mod flows;
 mod interleave;
 mod journal;
 mod kit;
