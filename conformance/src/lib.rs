@@ -30,7 +30,6 @@ mod flows;
 mod interleave;
 mod journal;
 mod kit;
-mod kit;
 mod look;
 pub mod model;
 mod needs;
