@@ -150,7 +150,9 @@ impl Logs {
 
     /// The due runs of these queues.
     pub(crate) fn due(&self, claim: &Claim) -> Vec<Candidate> {
-        let due = self.runs().filter(|(id, _, head)| head::claim(id, head, claim).is_some());
+        let is_due =
+            |run: &Run| run.turn.is_due(claim.now) && claim.queues.contains(&run.new.queue);
+        let due = self.runs().filter(|(_, run, _)| is_due(run));
         due.filter_map(|(id, run, _)| Candidate::of(id, run)).collect()
     }
 

@@ -275,7 +275,7 @@ fn forgotten() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            L2,
+            L1,
             "lease_with_an_old_head",
             "a lease says the head of the creation",
             claim = |logs, claim| {
