@@ -1,0 +1,7 @@
+//! Sizes: rules B1 and I1.
+
+use crate::case::Case;
+
+pub(super) const fn cases() -> Vec<Case> {
+    Vec::new()
+}
