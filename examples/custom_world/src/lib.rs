@@ -23,6 +23,14 @@ const HEADS: TableDefinition<LogKey, &[u8]> = TableDefinition::new("heads");
 const RECORDS: TableDefinition<(LogKey, u64), &[u8]> = TableDefinition::new("records");
 const DUE: TableDefinition<DueKey, ()> = TableDefinition::new("due");
 
+/// What redb says, as an error of ours. Before a commit nothing has happened.
+fn fault(error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        error @ redb::Error::Corrupted(_) => ErrorKind::Corrupt.because(error),
+        error => ErrorKind::Unavailable.because(error),
+    }
+}
+
 /// The tables, in a transaction.
 struct Tables<'tx> {
     heads: Table<'tx, LogKey, &'static [u8]>,
@@ -67,6 +75,17 @@ impl Transaction for Tables<'_> {
         Ok(())
     }
 
+    fn oldest(&mut self, queue: &Queue, to: Place, most: usize) -> Result<Vec<(Timestamp, RunId)>> {
+        let (queue, class, time) = (queue.as_str(), to.0 as u8, to.1.as_millis());
+        let rest = (queue, class, 0, "")..(queue, class, time + 1, "");
+        let runs = self.due.range(rest).map_err(fault)?.take(most).map(|found| {
+            let due = found.map_err(fault)?.0;
+            let (_, _, time, run) = due.value();
+            Ok((Timestamp::from_millis(time), RunId::new(run)?))
+        });
+        runs.collect()
+    }
+
     fn remove(&mut self, log: &LogId) -> Result<()> {
         let (kind, name, _) = log.key();
         let next = format!("{name}\0"); // the name after this one
@@ -77,30 +96,6 @@ impl Transaction for Tables<'_> {
             self.records.retain_in(all, |_, _| false).map_err(fault)?;
         }
         Ok(())
-    }
-
-    fn oldest(
-        &mut self,
-        queue: &Queue,
-        last: Place,
-        most: usize,
-    ) -> Result<Vec<(Timestamp, RunId)>> {
-        let place = |time| (queue.as_str(), last.0 as u8, time, "");
-        let due = self.due.range(place(0)..place(last.1.as_millis() + 1)).map_err(fault)?;
-        let runs = due.take(most).map(|found| {
-            let due = found.map_err(fault)?.0;
-            let (_, _, time, run) = due.value();
-            Ok((Timestamp::from_millis(time), RunId::new(run)?))
-        });
-        runs.collect()
-    }
-}
-
-/// What redb says, as an error of ours. Before a commit nothing has happened.
-fn fault(error: impl Into<redb::Error>) -> Error {
-    match error.into() {
-        error @ redb::Error::Corrupted(_) => ErrorKind::Corrupt.because(error),
-        error => ErrorKind::Unavailable.because(error),
     }
 }
 
@@ -140,8 +135,8 @@ impl RedbWorld {
                 done => break done.map_err(fault)?,
             }
         };
-        let shared = Shared { db, turns: Turns::default(), changed: watch::Sender::new(()) };
-        let shared = Arc::new(shared);
+        let changed = watch::Sender::new(());
+        let shared = Arc::new(Shared { db, turns: Turns::default(), changed });
         open.retain(|_, other| other.strong_count() > 0);
         open.insert(path, Arc::downgrade(&shared));
         Ok(Self(shared))
@@ -183,6 +178,21 @@ impl World for RedbWorld {
         self.transact(move |tables, _| tables.append(&log, &append)).await
     }
 
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        let claim = claim.clone();
+        self.transact(move |tables, turns| tables.claim(&claim, turns)).await
+    }
+
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
+        let lease = lease.clone();
+        self.transact(move |tables, _| tables.renew(&lease, until)).await
+    }
+
+    async fn delete(&self, log: &LogId, head: Position) -> Result<Deleted> {
+        let log = log.clone();
+        self.transact(move |tables, _| tables.delete(&log, head)).await
+    }
+
     async fn read(&self, log: &LogId, after: Position, limit: NonZeroU32) -> Result<Page> {
         let log = log.clone();
         let work = move |tables: &mut Tables<'_>, _: &Turns| {
@@ -195,16 +205,6 @@ impl World for RedbWorld {
             head::page(&log, head.as_ref(), after, limit, stored)
         };
         self.transact(work).await
-    }
-
-    async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
-        let claim = claim.clone();
-        self.transact(move |tables, turns| tables.claim(&claim, turns)).await
-    }
-
-    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
-        let lease = lease.clone();
-        self.transact(move |tables, _| tables.renew(&lease, until)).await
     }
 
     async fn list(&self, list: &List) -> Result<RunPage> {
@@ -222,11 +222,6 @@ impl World for RedbWorld {
             head::list(&list, stored)
         };
         self.transact(work).await
-    }
-
-    async fn delete(&self, log: &LogId, head: Position) -> Result<Deleted> {
-        let log = log.clone();
-        self.transact(move |tables, _| tables.delete(&log, head)).await
     }
 
     async fn wait(&self, wait: &Wait) -> Result<()> {
