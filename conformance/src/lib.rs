@@ -26,6 +26,7 @@ pub mod corpus;
 mod factory;
 mod failure;
 mod kit;
+mod look;
 mod report;
 mod rule;
 mod run;
