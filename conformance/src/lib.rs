@@ -27,6 +27,7 @@ mod factory;
 mod failure;
 mod kit;
 mod look;
+pub mod model;
 mod report;
 mod rule;
 mod run;
