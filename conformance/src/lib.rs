@@ -25,6 +25,7 @@ mod cases;
 pub mod corpus;
 mod factory;
 mod failure;
+mod flows;
 mod kit;
 mod look;
 pub mod model;
