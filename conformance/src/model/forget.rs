@@ -9,18 +9,19 @@
 //! So if what is left is not linearizable, the whole is not.
 
 use super::{
-    linear::{Event, Found, Stuck, check},
+    linear::{Event, Found, check},
     op::Answer,
 };
 
-/// The shortest history found that is still not linearizable, and where it is stuck.
-pub(crate) fn shortest(events: &[Event]) -> (Vec<Event>, Option<Box<Stuck>>) {
+/// The shortest history found that is still not linearizable. The one that is answered last is the
+/// first answer that cannot be: without it, the history is linearizable.
+pub(crate) fn shortest(events: &[Event]) -> Vec<Event> {
     let mut best = events.to_vec();
     let mut answers: Vec<u64> = events.iter().filter_map(|event| event.answered).collect();
     answers.sort_unstable();
     for end in answers {
         let beginning = beginning(events, end);
-        if stuck(&beginning).is_some() {
+        if cannot_be(&beginning) {
             best = beginning;
             break;
         }
@@ -34,15 +35,14 @@ pub(crate) fn shortest(events: &[Event]) -> (Vec<Event>, Option<Box<Stuck>>) {
         } else if let Some(event) = fewer.get_mut(index) {
             forget(event);
         }
-        if stuck(&fewer).is_none() {
-            index += 1;
-        } else {
+        if cannot_be(&fewer) {
             index += usize::from(!changes_nothing);
             best = fewer;
+        } else {
+            index += 1;
         }
     }
-    let stuck = stuck(&best);
-    (best, stuck)
+    best
 }
 
 fn forget(event: &mut Event) {
@@ -62,9 +62,6 @@ fn beginning(events: &[Event], end: u64) -> Vec<Event> {
     beginning
 }
 
-fn stuck(events: &[Event]) -> Option<Box<Stuck>> {
-    match check(events) {
-        Found::Stuck(stuck) => Some(stuck),
-        Found::Linearizable | Found::NotDecided => None,
-    }
+fn cannot_be(events: &[Event]) -> bool {
+    matches!(check(events), Found::NotLinearizable)
 }
