@@ -177,9 +177,9 @@ fn of_commit_elsewhere(state: &State, log: &LogId, append: &Append, seen: Positi
         || state.record(log, append.expected.next()).is_some_and(|kept| {
             append.records.first().is_some_and(|record| record.body == kept.body)
         });
-    let is_taken_for_old =
-        seen != append.head_after() && state.head(log).is_some_and(|head| head.head == seen);
-    if resembles || is_taken_for_old { Rule::A6 } else { Rule::A2 }
+    let head = state.head(log).map_or(Position::START, |head| head.head);
+    let is_taken_for_old = seen == head && (append.head_after() != head || resembles);
+    if is_taken_for_old { Rule::A6 } else { Rule::A2 }
 }
 
 fn of_page(
@@ -231,9 +231,13 @@ fn of_lease(
         let run = head.and_then(|head| head.run.as_ref());
         return match run.map(|run| (run.turn, &run.new.queue)) {
             None if head.is_some_and(|head| head.deleted) => Rule::D1,
+            Some((turn @ Turn::Leased { .. }, _)) if !turn.is_due(claim.now) => {
+                of_turn(before, Rule::L1)
+            }
             Some((_, queue)) if !claim.queues.contains(queue) => Rule::L2,
-            Some((Turn::Leased { .. }, _)) => of_turn(before, Rule::L1),
-            Some((Turn::Waiting(_) | Turn::Parked, _)) => of_turn(before, Rule::L2),
+            Some((Turn::Leased { .. } | Turn::Waiting(_) | Turn::Parked, _)) => {
+                of_turn(before, Rule::L2)
+            }
             Some((Turn::Ready { .. }, _)) | None => Rule::L2,
         };
     };

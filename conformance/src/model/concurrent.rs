@@ -16,6 +16,7 @@ use world_core::{
 
 use crate::{
     failure::{Failure, Verdict},
+    rule::Rule,
     subject::Subject,
 };
 
@@ -88,7 +89,11 @@ fn failure(object: &LogId, events: &[Event]) -> Failure {
     let ordered = || order.events.iter().filter_map(|index| others.get(*index));
     let before =
         ordered().rev().map(|event| (&event.op, &event.answer)).find(|(op, _)| op.changes());
-    let rule = broken_rule(&order.state, &last.op, &last.answer, before);
+    let rule = if shows_half_an_append(&last, &others) {
+        Rule::A1
+    } else {
+        broken_rule(&order.state, &last.op, &last.answer, before)
+    };
     let mut what =
         format!("the history of {object} is not linearizable. In one order of the rest, ");
     what.push_str(&not_allowed(&order.state, &last.op, &last.answer));
@@ -100,6 +105,19 @@ fn failure(object: &LogId, events: &[Event]) -> Failure {
         let _ = write!(what, "\n  {called:>4} to {span:<4} writer {writer}: {op} -> {answer}");
     }
     Failure::broken(rule, what)
+}
+
+/// Whether an answer's head lies inside an append, and at the end of none.
+fn shows_half_an_append(last: &Event, others: &[Event]) -> bool {
+    let Some(seen) = last.answer.head() else { return false };
+    let appends = || {
+        others.iter().filter_map(|event| match &event.op {
+            Op::Append(log, append) if Some(log) == last.op.log().as_ref() => Some(append),
+            _ => None,
+        })
+    };
+    appends().any(|append| append.expected < seen && seen < append.head_after())
+        && !appends().any(|append| append.head_after() == seen)
 }
 
 /// Lets the writers loose, and after them one that reads everything.

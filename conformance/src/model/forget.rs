@@ -3,8 +3,6 @@
 //!
 //! - The beginning of a linearizable history is one.
 //! - It stays one without an operation whose answer is that nothing changed.
-//! - It stays one when an answer is forgotten: what may take effect at any time or never may also
-//!   do so when it did.
 //!
 //! So if what is left is not linearizable, the whole is not.
 
@@ -27,16 +25,12 @@ pub(crate) fn shortest(events: &[Event]) -> Vec<Event> {
         }
     }
     let mut index = 0;
-    while index < best.len() {
+    while let Some(event) = best.get(index) {
         let mut fewer = best.clone();
-        let changes_nothing = best.get(index).is_some_and(|event| event.answer.changes_nothing());
-        if changes_nothing {
+        if event.answer.changes_nothing() {
             fewer.remove(index);
-        } else if let Some(event) = fewer.get_mut(index) {
-            forget(event);
         }
-        if cannot_be(&fewer) {
-            index += usize::from(!changes_nothing);
+        if fewer.len() < best.len() && cannot_be(&fewer) {
             best = fewer;
         } else {
             index += 1;
