@@ -16,6 +16,7 @@ use world_core::{
 
 use crate::{
     failure::{Failure, Verdict},
+    rule::Rule,
     subject::Subject,
 };
 
@@ -65,37 +66,58 @@ pub(crate) async fn any_history_of_many_writers(
     let mut is_decided = true;
     for (object, events) in linear::by_object(&history, &runs) {
         match linear::check(&events) {
-            Found::Linearizable => {}
+            Found::Linearizable(_) => {}
             Found::NotDecided => is_decided = false,
-            Found::Stuck(_) => return Err(failure(&object, &events)),
+            Found::NotLinearizable => return Err(failure(&object, &events)),
         }
     }
     Ok(is_decided)
 }
 
+/// Says what cannot be: the answer before which all was well.
 fn failure(object: &LogId, events: &[Event]) -> Failure {
-    let (events, stuck) = shortest(events);
-    let (Some(stuck), Some(all)) = (stuck, Some(&events)) else {
-        return Failure::failed(format!("{object}: a history that is not linearizable"));
+    let mut others = shortest(events);
+    let last = others.iter().enumerate().max_by_key(|(_, event)| event.answered);
+    let Some(last) = last.map(|(index, _)| index) else {
+        return Failure::failed(format!("the history of {object} is not linearizable"));
     };
-    let Some(next) = all.get(stuck.next) else {
-        return Failure::failed(format!("{object}: a history that is not linearizable"));
+    let last = others.remove(last);
+    let order = match linear::check(&others) {
+        Found::Linearizable(order) => order,
+        Found::NotLinearizable | Found::NotDecided => linear::Order::default(),
     };
-    let before = stuck.order.iter().rev().filter_map(|index| all.get(*index));
-    let before = before.map(|event| (&event.op, &event.answer)).find(|(op, _)| op.changes());
-    let rule = broken_rule(&stuck.state, &next.op, &next.answer, before);
-    let mut what = format!(
-        "the history of {object} is not linearizable. As far as one gets: {}\n  of the history what is needed, each with the span from its call to its answer:",
-        not_allowed(&stuck.state, &next.op, &next.answer)
-    );
-    for event in all {
+    let ordered = || order.events.iter().filter_map(|index| others.get(*index));
+    let before =
+        ordered().rev().map(|event| (&event.op, &event.answer)).find(|(op, _)| op.changes());
+    let rule = if shows_half_an_append(&last, &others) {
+        Rule::A1
+    } else {
+        broken_rule(&order.state, &last.op, &last.answer, before)
+    };
+    let mut what =
+        format!("the history of {object} is not linearizable. In one order of the rest, ");
+    what.push_str(&not_allowed(&order.state, &last.op, &last.answer));
+    what.push_str("\n  of the history what is needed, with each call and answer counted:");
+    others.sort_by_key(|event| event.called);
+    for event in others.iter().chain([&last]) {
         let Event { writer, op, answer, called, answered } = event;
-        let span = answered.map_or("…".to_owned(), |answered| answered.to_string());
-        let mark = if std::ptr::eq(event, next) { "   <- cannot be" } else { "" };
-        let _ =
-            write!(what, "\n  {called:>4} to {span:<4} writer {writer}: {op} -> {answer}{mark}");
+        let span = answered.map_or("...".to_owned(), |answered| answered.to_string());
+        let _ = write!(what, "\n  {called:>4} to {span:<4} writer {writer}: {op} -> {answer}");
     }
     Failure::broken(rule, what)
+}
+
+/// Whether an answer's head lies inside an append, and at the end of none.
+fn shows_half_an_append(last: &Event, others: &[Event]) -> bool {
+    let Some(seen) = last.answer.head() else { return false };
+    let appends = || {
+        others.iter().filter_map(|event| match &event.op {
+            Op::Append(log, append) if Some(log) == last.op.log().as_ref() => Some(append),
+            _ => None,
+        })
+    };
+    appends().any(|append| append.expected < seen && seen < append.head_after())
+        && !appends().any(|append| append.head_after() == seen)
 }
 
 /// Lets the writers loose, and after them one that reads everything.

@@ -195,7 +195,7 @@ pub(crate) fn not_allowed(state: &State, op: &Op, seen: &Answer) -> String {
     let wanted = state.wanted(op).answer;
     let or_less = match op {
         Op::Read(..) => ", or the beginning of it with the same head",
-        Op::Take(..) => ", or no lease",
+        Op::Take(..) if wanted != Answer::Taken(None) => ", or no lease",
         _ => "",
     };
     format!(
