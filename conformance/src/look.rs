@@ -9,8 +9,7 @@ use std::{
 };
 
 use world_core::{
-    Append, Appended, Claim, ErrorKind, Lease, List, LogId, Page, Position, Record, RunId, RunMeta,
-    World,
+    Append, Appended, Claim, ErrorKind, Lease, List, LogId, Page, Position, Record, RunMeta, World,
 };
 
 use crate::{
@@ -190,11 +189,6 @@ pub(crate) async fn listing(world: &Handle) -> Verdict<Vec<RunMeta>> {
         }
     }
     Ok(runs)
-}
-
-/// The run of a log of a run or a stream.
-pub(crate) fn run_of(lease: &Lease) -> LogId {
-    LogId::Run(RunId::clone(&lease.run))
 }
 
 /// Polls a call so many times and drops it, as a caller does that dies or gives up. The answer,
