@@ -14,3 +14,12 @@ pub(super) fn cases() -> Vec<Case> {
         .flatten()
         .collect()
 }
+
+/// So many bytes, none of them NUL, in which a piece that is lost, repeated or moved shows.
+fn bytes(count: usize) -> Vec<u8> {
+    let block: Vec<_> =
+        (0..4093_u32).map(|index| (index % 251) as u8 ^ (index / 251) as u8 | 1).collect();
+    let mut bytes = block.repeat(count.div_ceil(block.len()));
+    bytes.truncate(count);
+    bytes
+}

@@ -11,6 +11,8 @@ use crate::{
     subject::Subject,
 };
 
+use super::bytes;
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(Contract [I1] bodies_are_kept_byte_for_byte),
@@ -22,13 +24,13 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Writes records with these bodies, 64 an append, and reads them back by another handle.
+/// Writes records with these bodies, 32 an append, and reads them back by another handle.
 async fn are_kept(subject: &Subject, bodies: &[Vec<u8>]) -> Verdict {
     let (world, other) = (subject.open().await?, subject.open().await?);
     put(Rule::I1, &world, &run("run"), &create_leased(1, FAR, 1)).await?;
     for (log, by) in [(token("token"), By::Outsider), (stream("run", "stream"), owner(1))] {
         let mut written: Vec<Record> = Vec::new();
-        for bodies in bodies.chunks(64) {
+        for bodies in bodies.chunks(32) {
             let blank = vec![""; bodies.len()];
             let mut next = append(written.len() as u64, &blank, 2, by.clone());
             for (record, body) in next.records.iter_mut().zip(bodies) {
@@ -99,9 +101,7 @@ async fn a_body_of_any_one_byte_is_kept(subject: Subject) -> Verdict {
 
 async fn large_bodies_are_kept(subject: Subject) -> Verdict {
     for size in [255, 256, 65_535, 65_536, 65_537, 200_000, 256 << 10] {
-        let zeros = vec![0; size];
-        let counted: Vec<_> = (0..size).map(|index| (index * 31 % 251) as u8).collect();
-        are_kept(&subject.elsewhere()?, &[zeros, counted]).await?;
+        are_kept(&subject.elsewhere()?, &[vec![0; size], bytes(size)]).await?;
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use crate::{
     subject::Subject,
 };
 
+use super::bytes;
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(Contract [B1] the_stated_limits_are_the_least_or_more),
@@ -30,11 +32,7 @@ const TRIED: Limits =
 fn sized(expected: u64, sizes: &[usize], by: By) -> Append {
     let mut append = append(expected, &vec![""; sizes.len()], 2, by);
     for (record, size) in append.records.iter_mut().zip(sizes) {
-        // No byte says how often it stands there, so that nothing is made small by its sameness.
-        let body: Vec<_> =
-            (0..*size as u32).map(|index| index.wrapping_mul(2_654_435_761)).collect();
-        let body: Vec<_> = body.into_iter().map(|number| (number >> 24) as u8).collect();
-        record.body = Sealed::from_stored(body);
+        record.body = Sealed::from_stored(bytes(*size));
     }
     append
 }

@@ -6,7 +6,7 @@ use crate::{
     case::{Case, case},
     failure::{Verdict, ensure, ensure_eq},
     kit::*,
-    look::{Handle, POLLS_MAX, asked, cut, listing, log_is, not_due, put, whole},
+    look::{Handle, POLLS_MAX, answered, asked, cut, listing, log_is, not_due, put, whole},
     rule::Rule,
     subject::Subject,
 };
@@ -27,8 +27,9 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 async fn deleted(world: &Handle, log: &LogId, head: u64, wanted: Deleted, what: &str) -> Verdict {
-    let deleted = world.delete(log, pos(head)).await?;
-    ensure_eq!(D1, deleted, wanted, "a deletion of {log} at {head}, {what}");
+    let what = format!("a deletion of {log} at {head}, {what}");
+    let deleted = answered(Rule::D1, world.delete(log, pos(head)).await, &what)?;
+    ensure_eq!(D1, deleted, wanted, "{what}");
     Ok(())
 }
 
@@ -187,14 +188,14 @@ async fn a_long_run_is_deleted_whole(subject: Subject) -> Verdict {
     let log = run("run");
     put(Rule::D1, &world, &log, &create_leased(1, FAR, 1)).await?;
     let mut head = 1;
-    for _ in 0..12 {
-        put(Rule::D1, &world, &log, &append(head, &["x"; 64], 2, owner(1))).await?;
-        head += 64;
+    for _ in 0..24 {
+        put(Rule::D1, &world, &log, &append(head, &["x"; 32], 2, owner(1))).await?;
+        head += 32;
     }
     let streams: Vec<_> = (0..6).map(|number| stream("run", &number.to_string())).collect();
     for chunks in &streams {
-        put(Rule::D1, &world, chunks, &append(0, &["x"; 64], 2, owner(1))).await?;
-        put(Rule::D1, &world, chunks, &append(64, &["x"; 64], 2, owner(1))).await?;
+        put(Rule::D1, &world, chunks, &append(0, &["x"; 32], 2, owner(1))).await?;
+        put(Rule::D1, &world, chunks, &append(32, &["x"; 32], 2, owner(1))).await?;
     }
     put(Rule::D1, &world, &log, &append(head, &["end"], 3, close(1, Some(Due::Never)))).await?;
     deleted(&world, &log, head + 1, Deleted::Done, "which is closed there").await?;

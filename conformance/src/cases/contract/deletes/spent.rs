@@ -6,7 +6,7 @@ use crate::{
     case::{Case, case},
     failure::{Verdict, ensure_eq},
     kit::*,
-    look::{Handle, listing, log_is, not_due, put, whole},
+    look::{Handle, answered, listing, log_is, not_due, put, whole},
     rule::Rule,
     subject::Subject,
 };
@@ -47,9 +47,9 @@ async fn deleted_run(world: &Handle, created: Append) -> Verdict<(Vec<Append>, A
 }
 
 async fn is_not_open(world: &Handle, log: &LogId, append: &Append, what: &str) -> Verdict {
-    let answer = world.append(log, append).await?;
-    let wanted = Appended::NotOpen;
-    ensure_eq!(D2, answer, wanted, "{what}, at {} of {log}, which is deleted", append.expected);
+    let what = format!("{what}, at {} of {log}, which is deleted", append.expected);
+    let answer = answered(Rule::D2, world.append(log, append).await, &what)?;
+    ensure_eq!(D2, answer, Appended::NotOpen, "{what}");
     Ok(())
 }
 

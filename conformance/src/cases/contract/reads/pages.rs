@@ -8,7 +8,7 @@ use crate::{
     case::{Case, case},
     failure::{Verdict, ensure, ensure_eq},
     kit::*,
-    look::{Handle, log_is, put, same},
+    look::{self, Handle, log_is, put, same},
     rule::Rule,
     subject::Subject,
 };
@@ -44,11 +44,11 @@ fn page_is(page: &Page, log: &LogId, after: u64, limit: u32, written: &[Record])
 async fn paged(world: &Handle, log: &LogId, limit: u32, written: &[Record]) -> Verdict {
     let mut after = 0;
     while after < written.len() as u64 {
-        let page = world.read(log, pos(after), count(limit)).await?;
+        let page = look::page(world, log, pos(after), count(limit)).await?;
         page_is(&page, log, after, limit, written)?;
         after += page.records.len() as u64;
     }
-    let page = world.read(log, pos(after), count(limit)).await?;
+    let page = look::page(world, log, pos(after), count(limit)).await?;
     page_is(&page, log, after, limit, written)
 }
 
@@ -87,7 +87,7 @@ async fn a_page_begins_right_after_any_position(subject: Subject) -> Verdict {
     for (log, written) in logs(&world).await? {
         for after in 0..=written.len() as u64 {
             for limit in [1, 4, u32::MAX] {
-                let page = world.read(&log, pos(after), count(limit)).await?;
+                let page = look::page(&world, &log, pos(after), count(limit)).await?;
                 page_is(&page, &log, after, limit, &written)?;
             }
         }
@@ -130,7 +130,7 @@ async fn a_page_that_is_cut_by_bytes_has_no_hole(subject: Subject) -> Verdict {
         paged(&world, &log, limit, &written).await?;
     }
     for after in 0..written.len() as u64 {
-        let page = world.read(&log, pos(after), NonZeroU32::MAX).await?;
+        let page = look::page(&world, &log, pos(after), NonZeroU32::MAX).await?;
         page_is(&page, &log, after, u32::MAX, &written)?;
     }
     Ok(())
@@ -159,7 +159,7 @@ async fn an_absent_log_is_an_empty_page(subject: Subject) -> Verdict {
     for log in [run("run"), stream("run", "s"), stream("there", "s"), token("there")] {
         for after in [0, 1, 7, 1 << 32, 1 << 63, u64::MAX] {
             for limit in [1, u32::MAX] {
-                let page = world.read(&log, pos(after), count(limit)).await?;
+                let page = look::page(&world, &log, pos(after), count(limit)).await?;
                 page_is(&page, &log, after, limit, &[])?;
             }
         }
@@ -172,11 +172,11 @@ async fn beyond_the_head_is_an_empty_page_with_the_head(subject: Subject) -> Ver
     for (log, written) in logs(&world).await? {
         let head = written.len() as u64;
         for after in [head, head + 1, head + 1_000, 1 << 32, (1 << 32) + 1, 1 << 53] {
-            let page = world.read(&log, pos(after), count(10)).await?;
+            let page = look::page(&world, &log, pos(after), count(10)).await?;
             page_is(&page, &log, after, 10, &written)?;
         }
         for after in [i64::MAX as u64, 1 << 63, (1 << 63) + 1, u64::MAX - 1, u64::MAX] {
-            let page = world.read(&log, pos(after), NonZeroU32::MAX).await?;
+            let page = look::page(&world, &log, pos(after), NonZeroU32::MAX).await?;
             page_is(&page, &log, after, u32::MAX, &written)?;
         }
     }
@@ -194,14 +194,14 @@ async fn a_deleted_log_is_an_empty_page_with_its_head(subject: Subject) -> Verdi
         let deleted = world.delete(log, pos(10)).await?;
         ensure_eq!(R3, deleted, Deleted::Done, "a deletion of {log} at its head");
         for after in [0, 1, 9, 10, 11, u64::MAX] {
-            let page = other.read(log, pos(after), count(100)).await?;
+            let page = look::page(&other, log, pos(after), count(100)).await?;
             let seen = (page.records.len(), page.head);
             let what = "records and head of a page";
             ensure_eq!(R3, seen, (0, pos(10)), "{what} after {after} of {log}, which is deleted");
         }
     }
     for after in [0, 1, 9] {
-        let page = other.read(&chunks, pos(after), count(100)).await?;
+        let page = look::page(&other, &chunks, pos(after), count(100)).await?;
         let seen = page.records.len();
         ensure_eq!(R3, seen, 0, "records after {after} of a stream whose run is deleted");
     }

@@ -47,7 +47,7 @@ async fn a_prefix_once_read_stays(subject: Subject) -> Verdict {
             LogId::Stream(..) | LogId::Token(_) => Vec::new(),
         };
         for round in 0..12_u64 {
-            let bodies = vec!["the same body"; 1 + round as usize * 5 % 64];
+            let bodies = vec!["the same body"; 1 + round as usize * 5 % 17];
             let mut next = append(written.len() as u64, &bodies, 50 - round, by.clone());
             for (kind, record) in (round as u16..).zip(&mut next.records) {
                 record.kind = Kind(kind);
