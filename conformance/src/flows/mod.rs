@@ -20,9 +20,9 @@ use crate::{
 };
 
 pub(crate) use check::checked;
-pub(crate) use look::Look;
+pub(crate) use look::{Look, Standing};
 pub(crate) use process::{Ended, Flow, Plan, Process, broken_at, plan, unbroken};
-pub(crate) use survive::{Undisturbed, survived};
+pub(crate) use survive::{Lives, Undisturbed, later, survived};
 pub(crate) use told::Told;
 
 /// When the first process of a case begins.
