@@ -26,6 +26,7 @@ pub mod corpus;
 mod factory;
 mod failure;
 mod flows;
+mod golden;
 mod kit;
 mod report;
 mod rule;

@@ -62,7 +62,7 @@ async fn dies_at_every_call(subject: &Subject, when: &str, death: &Fault) -> Ver
     for (number, sample) in samples(CORE)?.into_iter().enumerate() {
         let look = Look::at(subject).await?;
         let residency = if number % 3 == 0 { Residency::Replay } else { Residency::Resident };
-        let wanted = Undisturbed::run(subject, &look, &sample, residency).await?;
+        let wanted = Undisturbed::run(&look, &sample, residency).await?;
         for call in 1..=CALLS_MAX {
             let flow = Flow::new(&sample, &format!("{}-{call}", sample.name))?;
             let deaths = vec![(call, death.clone())];
@@ -86,7 +86,7 @@ async fn every_workflow_survives_several_deaths_at_random(subject: Subject) -> V
     let seeds = subject.seeds(1);
     for sample in short_samples() {
         let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&subject, &look, &sample, Residency::Resident).await?;
+        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
         for seed in seeds.clone() {
             dies_at_random(&subject, &look, &sample, &wanted, seed).await.map_err(|failure| {
                 failure.while_doing(format!("{} under deaths", sample.name)).at_seed(seed)

@@ -36,8 +36,13 @@ pub(crate) enum Standing {
 }
 
 impl Look {
+    /// At the World under test.
     pub(crate) async fn at(subject: &Subject) -> Verdict<Self> {
-        let world = subject.open().await?;
+        Self::on(subject.open().await?)
+    }
+
+    /// At a World.
+    pub(crate) fn on(world: Arc<dyn World>) -> Verdict<Self> {
         let engine = Engine::builder(Arc::clone(&world)).key(public_test_key()?).build()?;
         Ok(Self { world, client: engine.client() })
     }

@@ -114,9 +114,21 @@ impl Process {
         residency: Residency,
         plan: Plan,
     ) -> Verdict<Self> {
+        Self::on(subject.open().await?, look, samples, clock, residency, plan)
+    }
+
+    /// The same on this handle.
+    pub(crate) fn on(
+        world: Arc<dyn World>,
+        look: &Look,
+        samples: &[Sample],
+        clock: VirtualClock,
+        residency: Residency,
+        plan: Plan,
+    ) -> Verdict<Self> {
         let calls = Arc::new(watch::Sender::new(0));
         let counted = Arc::clone(&calls);
-        let store = FaultLayer::new(subject.open().await?, move |seen| match seen.method {
+        let store = FaultLayer::new(world, move |seen| match seen.method {
             Method::Wait | Method::List => Fault::None,
             method => {
                 counted.send_modify(|calls| *calls += u64::from(method.changes()));

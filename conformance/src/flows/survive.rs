@@ -4,7 +4,9 @@ use std::slice::from_ref;
 
 use world_core::{Residency, RunError, Timestamp, layer::Fault};
 
-use super::{BEGIN, Ended, Flow, LATER, Look, Process, Told, broken_at, checked, told, unbroken};
+use super::{
+    BEGIN, Ended, Flow, LATER, Look, Process, Told, broken_at, checked, clock_at, told, unbroken,
+};
 use crate::{
     corpus::Sample,
     failure::{Failure, Verdict},
@@ -21,17 +23,11 @@ pub(crate) struct Undisturbed {
 }
 
 impl Undisturbed {
-    /// Runs it on the World under test.
-    pub(crate) async fn run(
-        subject: &Subject,
-        look: &Look,
-        sample: &Sample,
-        residency: Residency,
-    ) -> Verdict<Self> {
+    /// Runs it on the World that is looked at.
+    pub(crate) async fn run(look: &Look, sample: &Sample, residency: Residency) -> Verdict<Self> {
         let flow = &Flow::new(sample, &format!("{}-undisturbed", sample.name))?;
-        let process =
-            Process::begin(subject, look, from_ref(&flow.sample), BEGIN, residency, unbroken())
-                .await?;
+        let (world, clock) = (look.world.clone(), clock_at(BEGIN));
+        let process = Process::on(world, look, from_ref(sample), clock, residency, unbroken())?;
         let ended = process.drive(flow).await?;
         let told = survived(look, flow, &ended, None).await?;
         Ok(Self { told, calls: process.calls() })
@@ -55,6 +51,7 @@ pub(crate) async fn survived(
         let outline = told::outline(&log);
         return Err(Failure::failed(format!("{objection}; the log of {}:{outline}", flow.run)));
     }
+    let wanted = wanted.filter(|_| !flow.sample.counts_deaths());
     match wanted.and_then(|wanted| told.objection(&flow.sample, wanted)) {
         Some(objection) => Err(Failure::failed(format!("{}: {objection}", flow.run))),
         None => Ok(told),

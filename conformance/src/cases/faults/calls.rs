@@ -66,7 +66,7 @@ fn opened_soon() -> Gate {
 async fn any_one_call_may_be_lost_doubled_late_or_unanswered(subject: Subject) -> Verdict {
     for sample in samples(CORE)? {
         let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&subject, &look, &sample, Residency::Resident).await?;
+        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
         for (number, (what, fault)) in BREAKS.iter().enumerate() {
             for call in 1..=wanted.calls.min(CALLS_MAX) {
                 let flow = Flow::new(&sample, &format!("{}-{number}-{call}", sample.name))?;
@@ -104,7 +104,7 @@ async fn calls_may_go_wrong_at_random_in_every_workflow(subject: Subject) -> Ver
     let seeds = subject.seeds(1);
     for sample in short_samples() {
         let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&subject, &look, &sample, Residency::Resident).await?;
+        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
         for seed in seeds.clone() {
             let residency = match crate::corpus::pick(seed, sample.name, 2) {
                 0 => Residency::Resident,

@@ -45,7 +45,7 @@ const TURNS_MAX: usize = 2_000;
 async fn workers_whose_clocks_differ_by_minutes_take_turns(subject: Subject) -> Verdict {
     for sample in samples(RESTING)? {
         let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&subject, &look, &sample, Residency::Resident).await?;
+        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
         let flow = Flow::new(&sample, &format!("{}-skewed", sample.name))?;
         let (behind, ahead) = (
             begin(&subject, &look, &flow, BEGIN, Residency::Resident).await?,
@@ -103,7 +103,7 @@ async fn a_clock_that_steps_back_between_processes_changes_no_end(subject: Subje
     let seeds = subject.seeds(2);
     for sample in samples(RESTING)? {
         let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&subject, &look, &sample, Residency::Resident).await?;
+        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
         for seed in seeds.clone() {
             let flow = Flow::new(&sample, &format!("{}-{seed}", sample.name))?;
             let deaths = (0..2)

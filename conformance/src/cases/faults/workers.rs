@@ -35,7 +35,7 @@ async fn two_workers_at_once_end_every_run_once(subject: Subject) -> Verdict {
     let (look, core) = (Look::at(&subject).await?, samples(CORE)?);
     let (mut flows, mut wanted) = (Vec::new(), Vec::new());
     for sample in &core {
-        wanted.push(Undisturbed::run(&subject, &look, sample, Residency::Resident).await?);
+        wanted.push(Undisturbed::run(&look, sample, Residency::Resident).await?);
         for number in 0..RUNS {
             let id = format!("{}-{number}", sample.name);
             flows.push((Flow::new(sample, &id)?, wanted.len() - 1));
@@ -73,7 +73,7 @@ async fn a_worker_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(
 ) -> Verdict {
     for sample in samples(&["one_step", "all", "sleeps_and_steps", "orders_at_once"])? {
         let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&subject, &look, &sample, Residency::Resident).await?;
+        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
         for call in 1..=wanted.calls.min(CALLS_MAX) {
             for (what, hold) in
                 [("before", Fault::Held as fn(Gate) -> Fault), ("after", Fault::AnswerHeld)]
