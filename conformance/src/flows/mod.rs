@@ -7,6 +7,7 @@
 mod check;
 mod look;
 mod process;
+mod put;
 mod survive;
 mod told;
 
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) use check::checked;
 pub(crate) use look::{Look, Standing};
 pub(crate) use process::{Ended, Flow, Plan, Process, broken_at, plan, unbroken};
+pub(crate) use put::put;
 pub(crate) use survive::{Lives, Undisturbed, later, survived};
 pub(crate) use told::Told;
 
