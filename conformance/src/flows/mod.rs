@@ -5,6 +5,7 @@
 //! log then [tells](Told) is compared with what an undisturbed run of it tells.
 
 mod check;
+mod counted;
 mod look;
 mod process;
 mod put;
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub(crate) use check::checked;
+pub(crate) use counted::{Counted, soon};
 pub(crate) use look::{Look, Standing};
 pub(crate) use process::{Ended, Flow, Plan, Process, broken_at, plan, unbroken};
 pub(crate) use put::put;
