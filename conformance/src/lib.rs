@@ -27,6 +27,7 @@ mod factory;
 mod failure;
 mod flows;
 mod journal;
+mod golden;
 mod kit;
 mod look;
 pub mod model;

@@ -115,10 +115,10 @@ impl Worker {
 
     /// Stops at once, as if the process had died: leases run out by themselves.
     pub fn abort(self) {
+        // The runs are not told to stop: they would give their leases back.
+        let tasks = std::mem::take(&mut *lock(&self.hands.tasks));
+        tasks.into_values().for_each(|(task, _)| task.abort());
         self.hands.begin_stop();
-        for (task, _) in lock(&self.hands.tasks).values() {
-            task.abort();
-        }
     }
 }
 
