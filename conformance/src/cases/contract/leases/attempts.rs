@@ -51,12 +51,12 @@ async fn a_creators_lease_is_the_first_attempt(subject: Subject) -> Verdict {
     let (_, mut claimer) = with_run(&subject, create_leased(1, at(100), 1)).await?;
     next(&mut claimer, 100, 2, "after the creator's lease ran out").await?;
     next(&mut claimer, 200, 3, "after that lease ran out too").await?;
-    let (world, mut claimer) =
-        with_run(&subject.elsewhere()?, create_leased(1, at(100), 1)).await?;
+    let subject = subject.elsewhere()?;
+    let (world, mut claimer) = with_run(&subject, create_leased(1, at(100), 1)).await?;
     commits(&world, &run("a"), &append(1, &["step"], 5, owner(1))).await?;
     next(&mut claimer, 100, 2, "after the creator's progress, and death").await?;
-    let (world, mut claimer) =
-        with_run(&subject.elsewhere()?, create_leased(1, at(100), 1)).await?;
+    let subject = subject.elsewhere()?;
+    let (world, mut claimer) = with_run(&subject, create_leased(1, at(100), 1)).await?;
     commits(&world, &run("a"), &append(1, &[], 5, rest(1, Due::Now))).await?;
     next(&mut claimer, 100, 1, "after the creator's rest").await?;
     Ok(())
@@ -65,7 +65,8 @@ async fn a_creators_lease_is_the_first_attempt(subject: Subject) -> Verdict {
 async fn an_owners_records_count_the_claim_under_way_alone(subject: Subject) -> Verdict {
     for claims in 1..=4 {
         for bodies in [&["step"][..], &["one", "two", "three"]] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             let mut lease = next(&mut claimer, 100, 1, "of a new run").await?;
             for attempt in 2..=claims {
                 lease =
@@ -82,7 +83,8 @@ async fn an_owners_records_count_the_claim_under_way_alone(subject: Subject) -> 
 async fn a_rest_begins_anew(subject: Subject) -> Verdict {
     for bodies in [&[][..], &["timer"]] {
         for due in [Due::Now, Due::At(at(500)), Due::Never] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             next(&mut claimer, 100, 1, "of a new run").await?;
             let lease = next(&mut claimer, 200, 2, "whose owner died").await?;
             grow(&world, &lease, bodies, rest_by(lease.ticket, due)).await?;

@@ -29,7 +29,8 @@ pub(super) fn cases() -> Vec<Case> {
 
 async fn a_lease_says_what_it_is(subject: Subject) -> Verdict {
     for head in [2, 4] {
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Never, 1)).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create(Due::Never, 1)).await?;
         for expected in 1..head {
             commits(&world, &run("a"), &append(expected, &["signal"], 2, By::Outsider)).await?;
         }
@@ -63,7 +64,8 @@ async fn a_creators_lease_holds_whatever_it_said_of_due(subject: Subject) -> Ver
     for due in [Due::Now, Due::At(at(5)), Due::At(at(9_999)), Due::Never] {
         let new = NewRun { lease: Some((ticket(1), at(100))), ..new_run(due) };
         let create = append(0, &["created"], 1, By::Creator(new));
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create).await?;
         for now in [0, 5, 99] {
             let why = format!("its creator has leased it until 100 (created {due:?})");
             claimer.leaves(L1, "a", now, why).await?;

@@ -30,8 +30,8 @@ pub(super) fn cases() -> Vec<Case> {
 async fn a_ready_run_is_due_whatever_the_clock(subject: Subject) -> Verdict {
     // Its writer's clock may be far ahead of the claimer's: a ready run's time is an order only.
     for millis in [0, 1_000, Timestamp::MAX.as_millis()] {
-        let (world, mut claimer) =
-            with_run(&subject.elsewhere()?, create(Due::Now, millis)).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create(Due::Now, millis)).await?;
         let why = format!("it was created to be due now, by a clock at {millis}");
         let lease = claimer.takes(L2, "a", (0, 10), why).await?;
         let rests = append(1, &["slept"], millis, rest_by(lease.ticket, Due::Now));
@@ -50,7 +50,8 @@ async fn a_ready_run_is_due_whatever_the_clock(subject: Subject) -> Verdict {
 async fn a_timed_run_is_due_from_its_time_on(subject: Subject) -> Verdict {
     for time in [1, 1_000, 1_700_000_000_000, Timestamp::MAX.as_millis()] {
         let create = create(Due::At(at(time)), 0);
-        let (_, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (_, mut claimer) = with_run(&subject, create).await?;
         for now in [0, time / 2, time - 1] {
             claimer.leaves(L2, "a", now, format!("it is due at {time}")).await?;
         }
@@ -62,7 +63,8 @@ async fn a_timed_run_is_due_from_its_time_on(subject: Subject) -> Verdict {
 async fn a_due_time_of_the_past_is_due(subject: Subject) -> Verdict {
     for time in [0, 1, 999_999] {
         let create = create(Due::At(at(time)), 1_000_000);
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create).await?;
         let why = format!("it is due since {time}");
         let lease = claimer.takes(L2, "a", (1_000_000, 1_000_010), &why).await?;
         let rests = append(1, &[], 1_000_001, rest_by(lease.ticket, Due::At(at(time))));
@@ -84,7 +86,8 @@ async fn a_parked_run_is_never_due(subject: Subject) -> Verdict {
 async fn a_rest_puts_the_run_where_it_says(subject: Subject) -> Verdict {
     for bodies in [&[][..], &["timer"], &["result", "timer"]] {
         for due in [Due::Now, Due::At(at(70)), Due::At(at(5_000)), Due::Never] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             let lease = claimer.takes(L2, "a", (10, 1_000), "it is ready").await?;
             let rests = append(1, bodies, 20, rest_by(lease.ticket, due));
             commits(&world, &run("a"), &rests).await?;

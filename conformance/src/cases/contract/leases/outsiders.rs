@@ -32,7 +32,8 @@ async fn an_outsider_wakes_a_run_that_sleeps_or_is_parked(subject: Subject) -> V
     for due in [Due::Never, Due::At(at(900))] {
         for bodies in [&["signal"][..], &["one", "two", "three"]] {
             // As it was created, and after a rest.
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(due, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(due, 1)).await?;
             let signals = append(1, bodies, 50, By::Outsider);
             commits(&world, &run("a"), &signals).await?;
             let why = format!("it was created {due:?}, and an outsider wrote at 50");
@@ -57,7 +58,8 @@ async fn an_outsider_wakes_a_run_that_sleeps_or_is_parked(subject: Subject) -> V
 
 async fn a_run_is_woken_for_a_claimer_whose_clock_is_behind(subject: Subject) -> Verdict {
     for due in [Due::Never, Due::At(at(9_000_000))] {
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create(due, 1)).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create(due, 1)).await?;
         commits(&world, &run("a"), &append(1, &["signal"], 1_000_000, By::Outsider)).await?;
         let why = "an outsider wrote, by a clock that is ahead of the claimer's";
         claimer.takes(L4, "a", (0, 60), why).await?;
@@ -124,7 +126,8 @@ async fn an_outsider_leaves_a_lease_that_ran_out_as_it_is(subject: Subject) -> V
 async fn no_owner_parks_past_a_signal_it_has_not_seen(subject: Subject) -> Verdict {
     for due in [Due::Never, Due::At(at(900))] {
         for bodies in [&[][..], &["timer"]] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             let log = run("a");
             let lease = claimer.takes(L2, "a", (0, 100), "it is ready").await?;
             commits(&world, &log, &append(1, &["signal"], 10, By::Outsider)).await?;
@@ -188,7 +191,8 @@ async fn a_signal_that_comes_again_wakes_nobody(subject: Subject) -> Verdict {
 
 async fn a_closed_run_is_woken_by_nobody(subject: Subject) -> Verdict {
     for rest in [Due::Never, Due::At(at(900))] {
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
         let lease = claimer.takes(L2, "a", (0, 100), "it is ready").await?;
         let ends = append(1, &["end"], 10, close_by(lease.ticket, Some(rest)));
         commits(&world, &run("a"), &ends).await?;

@@ -115,7 +115,8 @@ async fn a_replaced_ticket_is_fenced_whatever_the_head(subject: Subject) -> Verd
 async fn a_ticket_that_was_given_back_is_no_longer_current(subject: Subject) -> Verdict {
     for due in [Due::Now, Due::At(at(500)), Due::Never] {
         for bodies in [&[][..], &["timer"]] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             let lease = claimer.takes(L2, "a", (0, 100), "it is ready").await?;
             let rests = append(1, bodies, 10, rest_by(lease.ticket, due));
             commits(&world, &run("a"), &rests).await?;
@@ -158,7 +159,8 @@ async fn tickets_are_compared_whole(subject: Subject) -> Verdict {
             ..new_run(Due::Now)
         };
         let create = append(0, &["created"], 1, By::Creator(new));
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create).await?;
         for other in tickets.iter().filter(|other| **other != current) {
             let ticket = Ticket::from_bytes(*other);
             let lease = Lease { ticket, ..crate::claimer::lease_on(id("a"), ticket, 100, 1) };
@@ -180,7 +182,8 @@ async fn tickets_are_compared_whole(subject: Subject) -> Verdict {
 
 async fn a_run_that_nobody_has_takes_no_ticket(subject: Subject) -> Verdict {
     for due in [Due::Now, Due::At(at(500)), Due::Never] {
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create(due, 1)).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create(due, 1)).await?;
         for bytes in [[0; 16], [7; 16], [0xFF; 16]] {
             let ticket = Ticket::from_bytes(bytes);
             let what = format!("under the ticket {bytes:?} of a run that nobody has, {due:?}");
@@ -204,7 +207,8 @@ async fn a_run_that_nobody_has_takes_no_ticket(subject: Subject) -> Verdict {
 async fn an_expired_ticket_that_nobody_replaced_appends(subject: Subject) -> Verdict {
     for what in 0..appends_under(ticket(1), 1).len() {
         let create = create_leased(1, at(100), 1);
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create).await?;
         // The writer's clock says how late it is, and so does a claim of another queue.
         crate::claimer::Claimer::of(&world, &["other"]).claim(999_999, 999_999, 9).await?;
         let mut step = append(1, &["step"], 999_999, owner(1));

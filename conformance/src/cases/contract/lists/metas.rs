@@ -59,7 +59,8 @@ async fn a_listing_says_what_the_creator_said(subject: Subject) -> Verdict {
             record.kind = Kind(kind);
             record.at = at(5);
         }
-        let (world, _) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, _) = with_run(&subject, create).await?;
         let wanted = RunMeta {
             run: id("a"),
             workflow: new.workflow,
