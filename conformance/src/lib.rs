@@ -28,6 +28,7 @@ mod factory;
 mod failure;
 mod interleave;
 mod kit;
+mod listing;
 mod report;
 mod rule;
 mod run;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use world_core::{By, Due, List, NewRun, World, WorldExt};
+use world_core::{By, Due, List, NewRun, WorldExt};
 
 use super::{handles, sent, together};
 use crate::{
     case::{Case, case},
     failure::{Verdict, ensure_eq},
     kit::*,
+    listing::metas,
     subject::Subject,
 };
 
@@ -41,7 +42,7 @@ async fn of_a_crowd_of_creators_one_makes_the_run(subject: Subject) -> Verdict {
         let page = worlds[1].read_all(&run(&name)).await?;
         let bodies: Vec<_> = page.records.iter().map(|r| r.body.as_bytes().to_vec()).collect();
         ensure_eq!(A2, bodies, [winner.as_bytes()], "what the log of a new run holds");
-        let listed = worlds[0].list(&List::all(count(64))).await?.runs;
+        let listed = metas(&*worlds[0], &List::all(count(64))).await?;
         let queues: Vec<_> = listed
             .iter()
             .filter(|meta| meta.run == id(&name))

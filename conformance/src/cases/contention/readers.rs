@@ -13,6 +13,7 @@ use crate::{
     claimer::commits,
     failure::{Verdict, ensure, ensure_eq},
     kit::*,
+    listing::listed,
     subject::Subject,
 };
 
@@ -131,21 +132,7 @@ async fn a_listing_beside_creators_has_what_was_there_once(subject: Subject) -> 
 /// Lists all in small pages, some times over.
 async fn list(world: &dyn World, names: &[String]) -> Verdict {
     for _ in 0..3 {
-        let mut list = List::all(count(5));
-        let mut seen = Vec::new();
-        for _ in 0..4 * 1024 {
-            let page = world.list(&list).await?;
-            seen.extend(page.runs.into_iter().map(|meta| meta.run.as_str().to_owned()));
-            list.after = page.next;
-            if list.after.is_none() {
-                break;
-            }
-        }
-        ensure!(R4, list.after.is_none(), "a listing has more than 4096 pages");
-        let listed = seen.len();
-        seen.sort();
-        seen.dedup();
-        ensure_eq!(R4, listed, seen.len(), "how many were listed, and how many of them once");
+        let seen = listed(world, &List::all(count(5))).await?;
         let missing: Vec<_> = names.iter().filter(|name| !seen.contains(name)).collect();
         ensure!(R4, missing.is_empty(), "{missing:?} were there all the time and are not listed");
     }

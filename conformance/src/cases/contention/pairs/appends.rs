@@ -9,6 +9,7 @@ use crate::{
     failure::{Verdict, ensure, ensure_eq},
     interleave::interleaved,
     kit::*,
+    listing::metas,
     subject::Subject,
 };
 
@@ -92,9 +93,12 @@ async fn of_two_creators_one_makes_the_run(subject: Subject) -> Verdict {
         let what = format!("two creators of {log}: {order}");
         one_commits(&world, &log, (left, right), (one, two), &what).await?;
         let winner = if one == committed(1) { "left" } else { "right" };
-        let page = world.list(&List::all(count(64))).await?;
-        let listed: Vec<_> = page.runs.iter().filter(|meta| meta.run == id(&name)).collect();
-        let queues: Vec<_> = listed.iter().map(|meta| meta.queue.as_str()).collect();
+        let listed = metas(&*world, &List::all(count(64))).await?;
+        let queues: Vec<_> = listed
+            .iter()
+            .filter(|meta| meta.run == id(&name))
+            .map(|meta| meta.queue.as_str())
+            .collect();
         ensure_eq!(A2, queues, [winner], "the queue of the run as it is listed; {what}");
     }
     Ok(())

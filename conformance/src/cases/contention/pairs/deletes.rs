@@ -9,6 +9,7 @@ use crate::{
     failure::{Verdict, ensure, ensure_eq},
     interleave::interleaved,
     kit::*,
+    listing::listed,
     subject::Subject,
 };
 
@@ -37,8 +38,7 @@ async fn is_gone(world: &dyn World, name: &str, deleted: Deleted, what: &str) ->
     ensure_eq!(D1, deleted, Deleted::Done, "the deletion of a closed run, {what}");
     let page = world.read_all(&run(name)).await?;
     ensure!(D1, page.records.is_empty(), "a deleted run has records; {what}");
-    let listed = world.list(&List::all(count(64))).await?.runs;
-    let is_listed = listed.iter().any(|meta| meta.run == id(name));
+    let is_listed = listed(world, &List::all(count(64))).await?.iter().any(|run| run == name);
     ensure!(D2, !is_listed, "a deleted run is listed; {what}");
     let leases = world.claim(&claim(&[name], 3, 10_000, 10_000, 4)).await?;
     ensure!(D2, leases.is_empty(), "a deleted run is claimed; {what}");

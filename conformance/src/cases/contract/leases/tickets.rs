@@ -1,12 +1,13 @@
 //! Rule L3: only the current ticket counts, and it counts until it is replaced.
 
-use world_core::{Appended, By, Due, Lease, Renewed, Tag, Ticket, World, WorldExt};
+use world_core::{Appended, By, Due, Lease, List, Renewed, Tag, Ticket, World, WorldExt};
 
 use crate::{
     case::{Case, case},
     claimer::{by, close_by, commits, rest_by, with_run},
     failure::{Verdict, ensure, ensure_eq},
     kit::*,
+    listing::metas,
     rule::Rule::{L1, L2, L3},
     subject::Subject,
 };
@@ -67,7 +68,7 @@ async fn a_replaced_ticket_appends_nothing(subject: Subject) -> Verdict {
     let page = world.read_all(&log).await?;
     let seen = (page.head, page.records.len());
     ensure_eq!(L3, seen, (pos(1), 1), "the log after appends under a replaced ticket");
-    let listed = world.list(&world_core::List::all(count(9))).await?.runs;
+    let listed = metas(&*world, &List::all(count(9))).await?;
     let tagged = listed.iter().any(|meta| !meta.tags.is_empty());
     ensure!(L3, !tagged, "the tags of a replaced ticket's owner are there");
     // Of the new owner nothing has changed: neither its right nor its end, nor who has died.

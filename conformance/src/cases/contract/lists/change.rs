@@ -2,12 +2,12 @@
 
 use world_core::{By, Due, List, PhaseKind, Tag, World};
 
-use super::Listing;
 use crate::{
     case::{Case, case},
     claimer::{Claimer, commits},
     failure::{Verdict, ensure},
     kit::*,
+    listing::Listing,
     subject::Subject,
 };
 

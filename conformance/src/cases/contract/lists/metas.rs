@@ -2,12 +2,12 @@
 
 use world_core::{By, Due, KeyId, Kind, List, NewRun, Phase, RunMeta, Tag, WorkflowName, World};
 
-use super::metas;
 use crate::{
     case::{Case, case},
     claimer::{Claimer, by, close_by, commits, rest_by, with_run},
     failure::{Failure, Verdict, ensure_eq},
     kit::*,
+    listing::metas,
     rule::Rule::{A5, L2},
     subject::Subject,
 };
