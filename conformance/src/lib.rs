@@ -22,13 +22,16 @@
 
 mod case;
 mod cases;
+mod claimer;
 pub mod corpus;
 mod factory;
 mod failure;
 mod flows;
+mod interleave;
 mod journal;
 mod golden;
 mod kit;
+mod listing;
 mod look;
 pub mod model;
 mod needs;
