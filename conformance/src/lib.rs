@@ -1,3 +1,5 @@
 //! Proves that a World keeps its contract.
 
+pub mod audit;
 pub mod corpus;
+pub mod simulation;
