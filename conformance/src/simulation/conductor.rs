@@ -6,6 +6,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
+use tracing::subscriber::set_default;
 use world_core::{List, MemoryWorld, World, testing::Predictable};
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     program::draw,
     rng::mix,
     verdict,
+    voices::Voices,
 };
 use crate::corpus::corpus;
 
@@ -46,6 +48,7 @@ pub(super) async fn conduct(seed: u64, options: &Options) -> Outcome {
         None => Arc::new(memory),
     };
     let fleet = Arc::new(Fleet::new(seed, plan, Arc::clone(&book), store, began, samples));
+    let _voices = options.trace.then(|| set_default(Voices(Arc::clone(&book))));
     book.trace.note("seed", format_args!("{seed}: {:?}", fleet.plan));
     for run in fleet.plan.runs.iter().filter(|run| matches!(run.what, What::Program)) {
         book.trace.note("program", format_args!("{:?}", draw(run.input)));

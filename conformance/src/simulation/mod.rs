@@ -29,6 +29,7 @@ mod program;
 mod rng;
 mod trace;
 mod verdict;
+mod voices;
 mod wire;
 mod witness;
 mod words;

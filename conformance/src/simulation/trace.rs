@@ -57,6 +57,14 @@ impl Trace {
         }
     }
 
+    /// Adds what is only for people to read.
+    pub(super) fn say(&self, who: &str, what: fmt::Arguments<'_>) {
+        let millis = self.began.elapsed().as_millis();
+        if let Some(lines) = &mut super::lock(&self.state).lines {
+            lines.push(format!("{millis:>10}     {who:<9} {what}"));
+        }
+    }
+
     /// The digest of everything so far, and the lines.
     pub(super) fn end(&self) -> (u64, Vec<String>) {
         let mut state = super::lock(&self.state);
