@@ -121,7 +121,6 @@ struct Operation {
     announced: bool,
     /// The last attempt that was noted as failed.
     noted: u32,
-    abandoned: bool,
     ended: bool,
 }
 
@@ -130,12 +129,15 @@ impl<'a> Known<'a> {
         if let Some(seen) = seen(&logged.event) {
             self.look(logged.position, seen)?;
         }
+        // That a step was dropped is noted before what else its append holds of it, and after its
+        // end, if that came with the result that it lost a race to.
+        if matches!(logged.event, Event::StepAbandoned { .. }) {
+            return Ok(());
+        }
         let Some(key) = logged.event.key() else { return Ok(()) };
         let operation = self.operations.entry(key).or_default();
         let kind = logged.event.kind();
-        // A loser of a race may have ended in the same append as the winner.
-        let is_drop = matches!(logged.event, Event::StepAbandoned { .. });
-        if operation.ended && !is_drop {
+        if operation.ended {
             return Err(format!("{kind} after it had ended"));
         }
         match &logged.event {
@@ -147,7 +149,6 @@ impl<'a> Known<'a> {
             _ if operation.timer.is_some() => Err(format!("{kind} of what was a timer")),
             Event::StepStarted { .. } => operation.announce(),
             Event::StepRetrying { attempt, .. } => operation.note(*attempt),
-            Event::StepAbandoned { .. } => operation.abandon(),
             Event::StepCompleted { attempts, .. } => operation.end(*attempts),
             Event::StepFailed { attempts, failure, .. } => operation.fail(*attempts, failure),
             _ => Ok(()),
@@ -199,7 +200,7 @@ impl Operation {
         if std::mem::replace(&mut self.announced, true) {
             return Err("it may run at most once, and is announced twice".to_owned());
         }
-        self.after_abandonment("is announced")
+        Ok(())
     }
 
     fn note(&mut self, attempt: u32) -> Result<(), String> {
@@ -211,14 +212,6 @@ impl Operation {
             return Err("it may run at most once, and is to be tried again".to_owned());
         }
         self.noted = attempt;
-        Ok(())
-    }
-
-    fn abandon(&mut self) -> Result<(), String> {
-        self.is_step = true;
-        if std::mem::replace(&mut self.abandoned, true) {
-            return Err("it is abandoned twice".to_owned());
-        }
         Ok(())
     }
 
@@ -238,10 +231,6 @@ impl Operation {
             return Err(format!("it fails with attempt {attempts}, and {} had failed", self.noted));
         }
         Ok(())
-    }
-
-    fn after_abandonment(&self, what: &str) -> Result<(), String> {
-        if self.abandoned { Err(format!("it {what} after it was abandoned")) } else { Ok(()) }
     }
 }
 

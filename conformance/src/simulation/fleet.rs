@@ -99,7 +99,7 @@ impl Fleet {
             .hydration_bytes_max(rng.one_of(&[0, 100, 16 << 20]))
             .residents_max(rng.one_of(&[0, 1, 1024, 1024]))
             .runs_max(rng.one_of(&[1, 2, 4096, 4096]))
-            .bodies_max(rng.one_of(&[1, 2, 4096, 4096]));
+            .bodies_max(rng.one_of(&self.plan.bodies_max));
         if let Some(retention) = self.plan.retention {
             builder = builder.retention(retention);
         }

@@ -27,6 +27,9 @@ const LONG: [&str; 9] = [
     "cancellation_refused",
 ];
 
+/// Samples with a body that never ends: it keeps its permit for ever.
+const HANGING: [&str; 2] = ["sleep_wins", "losers_dropped"];
+
 /// What a seed stands for.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -36,6 +39,8 @@ pub(super) struct Plan {
     /// The longest by which a clock is ahead or behind.
     pub(super) skew: Duration,
     pub(super) retention: Option<Duration>,
+    /// How many bodies an engine may run at once.
+    pub(super) bodies_max: [usize; 4],
     pub(super) poison_after: Option<u32>,
     /// When things stop going wrong.
     pub(super) calm_at: Duration,
@@ -101,6 +106,10 @@ impl Plan {
         let workers = 1 + rng.below(3) as usize;
         let many = 1 + rng.below(3);
         let runs = (0..many).map(|nth| run(rng, seed, nth, corpus, long, calm_at)).collect();
+        let runs: Vec<RunPlan> = runs;
+        let hangs = runs
+            .iter()
+            .any(|run| matches!(run.what, What::Sample(nth) if HANGING.contains(&corpus[nth])));
         let mut acts: Vec<_> = (0..rng.below(8))
             .map(|_| {
                 let (at, worker) = (rng.time(calm_at), rng.below(workers as u64) as usize);
@@ -117,6 +126,7 @@ impl Plan {
                 _ => SKEW_MAX,
             },
             retention: rng.chance(200).then(|| lease + rng.time(lease * 20)),
+            bodies_max: if hangs { [4096; 4] } else { [1, 2, 4096, 4096] },
             poison_after: rng.chance(50).then(|| 1 + rng.below(5) as u32),
             calm_at,
             workers,
