@@ -142,7 +142,7 @@ impl<'a> Known<'a> {
         }
         match &logged.event {
             Event::TimerSet { .. } | Event::TimerFired { .. } if operation.is_step => {
-                return Err(format!("{kind} of what was a step"));
+                Err(format!("{kind} of what was a step"))
             }
             Event::TimerSet { at, .. } => operation.set(*at),
             Event::TimerFired { .. } => operation.fire(logged.at),

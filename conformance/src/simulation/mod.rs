@@ -113,12 +113,15 @@ pub fn simulate(seed: u64, options: &Options) -> Outcome {
         counts: Counts::default(),
         virtual_time: Duration::ZERO,
     };
-    panics::take();
+    panics::begin();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return failed(format!("no runtime: {error}")),
+        Err(error) => {
+            panics::end();
+            return failed(format!("no runtime: {error}"));
+        }
     };
     let simulated =
         catch_unwind(AssertUnwindSafe(|| runtime.block_on(conductor::conduct(seed, options))));
@@ -127,7 +130,7 @@ pub fn simulate(seed: u64, options: &Options) -> Outcome {
         Err(_) => failed("the simulation panicked".to_owned()),
     };
     drop(runtime);
-    outcome.objections.extend(panics::take());
+    outcome.objections.extend(panics::end());
     outcome
 }
 

@@ -1,29 +1,44 @@
 //! Panics that nobody planned.
 
-use std::{cell::RefCell, panic::PanicHookInfo, sync::Once};
+use std::{cell::RefCell, panic, sync::Once};
 
 thread_local! {
-    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// The panics of the simulation that this thread is at, if it is at one.
+    static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 /// What the bodies of samples say when they panic on purpose.
 const PLANNED: &str = "oh";
 
-/// Has each panic of this process kept for the simulation of its thread, and none shown. Panics
-/// that a workflow makes on purpose are not kept.
+/// Has each panic of a simulation become an objection, and none of them shown. Panics that a
+/// workflow makes on purpose are neither. Other threads panic as before.
 pub fn watch_panics() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| std::panic::set_hook(Box::new(keep)));
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let is_planned = info.payload().downcast_ref() == Some(&PLANNED);
+            let kept = PANICS.try_with(|panics| {
+                let mut panics = panics.borrow_mut();
+                let panics = panics.as_mut()?;
+                if !is_planned {
+                    panics.push(info.to_string());
+                }
+                Some(())
+            });
+            if !matches!(kept, Ok(Some(()))) {
+                before(info);
+            }
+        }));
+    });
 }
 
-fn keep(info: &PanicHookInfo<'_>) {
-    if info.payload_as_str() != Some(PLANNED) {
-        // A thread that ends has nowhere to keep it.
-        let _ = PANICS.try_with(|panics| panics.borrow_mut().push(info.to_string()));
-    }
+/// A simulation begins on this thread.
+pub(super) fn begin() {
+    PANICS.set(Some(Vec::new()));
 }
 
-/// The panics of this thread since the last call.
-pub(super) fn take() -> Vec<String> {
-    PANICS.take()
+/// It has ended: the panics nobody planned.
+pub(super) fn end() -> Vec<String> {
+    PANICS.take().unwrap_or_default()
 }

@@ -35,6 +35,8 @@ const HANGING: [&str; 2] = ["sleep_wins", "losers_dropped"];
 pub(super) struct Plan {
     /// How long a lease is; all else is measured by it.
     pub(super) lease: Duration,
+    /// Whether a sample sleeps for hours.
+    pub(super) is_long: bool,
     pub(super) weather: Weather,
     /// The longest by which a clock is ahead or behind.
     pub(super) skew: Duration,
@@ -119,6 +121,7 @@ impl Plan {
         acts.sort_by_key(|(at, ..)| *at);
         Self {
             lease,
+            is_long: long,
             weather: weather(rng, lease),
             skew: match rng.below(6) {
                 0..3 => Duration::ZERO,

@@ -92,11 +92,10 @@ async fn judge_book(
         }
         Ok(())
     };
-    judged.await.map_err(|what| {
+    judged.await.inspect_err(|_| {
         for logged in &log {
             fleet.book.trace.note("log", format_args!("{run} {logged:?}"));
         }
-        what
     })
 }
 

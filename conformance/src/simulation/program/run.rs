@@ -113,7 +113,7 @@ impl<'a> Player<'a> {
                     work.await
                 }
                 Node::Chance(left, right) => {
-                    let side = if ctx.random() % 2 == 0 { left } else { right };
+                    let side = if ctx.random().is_multiple_of(2) { left } else { right };
                     self.run(side, ctx).await
                 }
                 Node::Shield(node) => self.run(node, &mut ctx.shield()).await,
