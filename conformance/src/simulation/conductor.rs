@@ -23,12 +23,6 @@ use super::{
 };
 use crate::corpus::corpus;
 
-/// How long all runs may take to end once nothing goes wrong any more: the sum of all that a
-/// clock may be wrong by, a lease may be prolonged by and a sample sleeps.
-fn patience(plan: &Plan) -> Duration {
-    Duration::from_secs(3600 * if plan.is_long { 36 } else { 6 })
-}
-
 /// The longest that a run rests after its retention is over.
 const RETIRE: Duration = Duration::from_secs(3600);
 
@@ -42,7 +36,10 @@ pub(super) async fn conduct(seed: u64, options: &Options) -> Outcome {
     let began = Instant::now();
     let samples = corpus();
     let names: Vec<&str> = samples.iter().map(|sample| sample.name).collect();
-    let plan = Plan::draw(seed, &names);
+    let mut plan = Plan::draw(seed, &names);
+    if options.flaw.is_some() {
+        plan.patience /= 6; // what hangs has been found, or is found with another seed
+    }
     let book = Arc::new(Book::new(began, options.trace));
     let memory = MemoryWorld::new();
     let store: Arc<dyn World> = match options.flaw {
@@ -108,14 +105,14 @@ async fn play(fleet: &Arc<Fleet>) -> Result<(), String> {
     places.wait_until(fleet, fleet.began + plan.calm_at).await.map_err(made)?;
     fleet.calm();
     places.fill(fleet).map_err(made)?;
-    let lived = timeout(patience(plan), lives.join_all()).await;
+    let lived = timeout(plan.patience, lives.join_all()).await;
     let told = lived.map_err(|_| stuck(fleet, "clients still wait"))?;
     let all_ended = async {
         while fleet.book.state().runs.values().any(|run| !run.closed) {
             sleep(plan.lease).await;
         }
     };
-    timeout(patience(plan), all_ended).await.map_err(|_| stuck(fleet, "runs do not end"))?;
+    timeout(plan.patience, all_ended).await.map_err(|_| stuck(fleet, "runs do not end"))?;
     if let Some(retention) = plan.retention {
         let all_deleted = async {
             while fleet.book.state().runs.values().any(|run| !run.deleted) {
@@ -131,13 +128,13 @@ async fn play(fleet: &Arc<Fleet>) -> Result<(), String> {
         match hand {
             hand if fleet.below(2) == 0 => hand.kill(),
             Hand { worker: Some(worker), .. } => {
-                let down = timeout(patience(plan), worker.shutdown()).await;
+                let down = timeout(plan.patience, worker.shutdown()).await;
                 down.map_err(|_| "a worker does not shut down".to_owned())?;
             }
             Hand { .. } => {}
         }
     }
-    let down = timeout(patience(plan), places.leaving.join_all()).await;
+    let down = timeout(plan.patience, places.leaving.join_all()).await;
     down.map_err(|_| "a worker did not shut down".to_owned())?;
     verdict::check_told(fleet, told.into_iter().flatten().collect()).await
 }
@@ -150,7 +147,7 @@ fn stuck(fleet: &Fleet, what: &str) -> String {
         .filter(|(_, run)| !run.closed)
         .map(|(id, run)| format!("{id} at head {}", run.head()))
         .collect();
-    format!("{what}, {:?} after the last fault; open: {open:?}", patience(&fleet.plan))
+    format!("{what}, {:?} after the last fault; open: {open:?}", fleet.plan.patience)
 }
 
 impl Places {

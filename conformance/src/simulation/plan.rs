@@ -35,8 +35,9 @@ const HANGING: [&str; 2] = ["sleep_wins", "losers_dropped"];
 pub(super) struct Plan {
     /// How long a lease is; all else is measured by it.
     pub(super) lease: Duration,
-    /// Whether a sample sleeps for hours.
-    pub(super) is_long: bool,
+    /// How long all runs may take to end once nothing goes wrong any more: more than the sum of
+    /// what a clock may be wrong by, a lease prolonged by and a program or sample sleep.
+    pub(super) patience: Duration,
     pub(super) weather: Weather,
     /// The longest by which a clock is ahead or behind.
     pub(super) skew: Duration,
@@ -121,7 +122,7 @@ impl Plan {
         acts.sort_by_key(|(at, ..)| *at);
         Self {
             lease,
-            is_long: long,
+            patience: Duration::from_secs(3600 * if long { 36 } else { 6 }),
             weather: weather(rng, lease),
             skew: match rng.below(6) {
                 0..3 => Duration::ZERO,
