@@ -20,11 +20,15 @@
 //! ```
 
 mod combine;
+mod cross;
+mod decided;
 mod single;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use world_core::{Ctx, EngineBuilder, RunError, StepError, Workflow};
+
+pub use decided::Decided;
 
 /// Where bodies wait: called in each with the step's name and the run's seed.
 pub type Wait = dyn Fn(&str, u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
@@ -164,6 +168,7 @@ impl Sample {
 pub fn corpus() -> Vec<Sample> {
     let mut corpus = single::cases();
     corpus.extend(combine::cases());
+    corpus.extend(cross::cases());
     corpus
 }
 

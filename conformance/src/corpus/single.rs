@@ -177,7 +177,9 @@ async fn error_of_the_workflow(mut ctx: Ctx, pace: Pace) -> anyhow::Result<Strin
 async fn body_panics(mut ctx: Ctx, pace: Pace) -> anyhow::Result<String> {
     let panics = ctx.step("panics", async || {
         pace.at("panics").await;
-        assert!(std::hint::black_box(false), "oh");
+        if std::hint::black_box(true) {
+            std::panic::resume_unwind(Box::new("oh")); // the same, and nobody prints it
+        }
         Ok::<_, StepError>(String::new())
     });
     Ok(panics.await?)

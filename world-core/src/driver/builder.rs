@@ -14,6 +14,7 @@ use crate::{
     context::{BoxError, Ctx, Registered, Workflow},
     error::{Error, ErrorKind, Result},
     ids::{Queue, WorkflowName},
+    layer::RetryBounds,
     seal::{Key, KeyProvider, Keyring, Seal},
     world::World,
 };
@@ -193,6 +194,14 @@ impl EngineBuilder {
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.options.retention = Some(retention);
+        self
+    }
+
+    /// How often and how slowly a call to the store is tried when it does not answer or fails for
+    /// now; 6 times within about 3 s by default.
+    #[must_use]
+    pub fn retries(mut self, bounds: RetryBounds) -> Self {
+        self.options.retries = bounds;
         self
     }
 

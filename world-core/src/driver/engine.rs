@@ -124,7 +124,7 @@ impl Engine {
     ) -> Self {
         let inner = Inner {
             limits: world.info().limits,
-            world: RetryLayer::new(world),
+            world: RetryLayer::new(world).bounds(options.retries),
             seal,
             clock,
             hub: Arc::new(Hub::new(options.residents_max)),

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use crate::layer::RetryBounds;
+
 /// Whether a run's program stays in memory between turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Residency {
@@ -25,6 +27,7 @@ pub(super) struct Options {
     pub(super) bodies_max: usize,
     pub(super) poison_after: Option<NonZeroU32>,
     pub(super) retention: Option<Duration>,
+    pub(super) retries: RetryBounds,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             bodies_max: 4096,
             poison_after: None,
             retention: None,
+            retries: RetryBounds::default(),
         }
     }
 }

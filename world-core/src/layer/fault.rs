@@ -3,16 +3,10 @@
 mod gate;
 mod plan;
 
-use std::{
-    fmt,
-    num::NonZeroU32,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, future::poll_fn, num::NonZeroU32, pin::pin, sync::Mutex, task::Poll};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -67,7 +61,7 @@ pub struct FaultLayer<W> {
     world: W,
     plan: Box<Plan>,
     state: Mutex<State>,
-    is_crashed: AtomicBool,
+    is_crashed: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -90,7 +84,7 @@ impl<W: fmt::Debug> fmt::Debug for FaultLayer<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultLayer")
             .field("world", &self.world)
-            .field("is_crashed", &self.is_crashed)
+            .field("is_crashed", &*self.is_crashed.borrow())
             .finish_non_exhaustive()
     }
 }
@@ -102,19 +96,25 @@ impl<W: World> FaultLayer<W> {
             world,
             plan: Box::new(plan),
             state: Mutex::default(),
-            is_crashed: AtomicBool::new(false),
+            is_crashed: watch::Sender::new(false),
         }
     }
 
     /// Ends the client, as far as the World is concerned: every call from now on fails as
     /// `Unavailable` without being delivered, and one that is under way gets no answer.
     pub fn crash(&self) {
-        self.is_crashed.store(true, Ordering::SeqCst);
+        self.is_crashed.send_replace(true);
     }
 
     /// Whether [`FaultLayer::crash`] or a crashing [`Fault`] has come.
     pub fn is_crashed(&self) -> bool {
-        self.is_crashed.load(Ordering::SeqCst)
+        *self.is_crashed.borrow()
+    }
+
+    /// Returns once the client has crashed.
+    pub async fn crashed(&self) {
+        // The sender lives as long as this layer.
+        let _ = self.is_crashed.subscribe().wait_for(|is_crashed| *is_crashed).await;
     }
 
     /// How many calls have been made.
@@ -218,9 +218,28 @@ impl<W: World> FaultLayer<W> {
                 self.crash();
                 return Err(unanswered(method));
             }
+            Fault::CrashMidway(polls) => {
+                polled_up_to(polls, send()).await;
+                self.crash();
+                return Err(unanswered(method));
+            }
         };
         if self.is_crashed() { Err(unanswered(method)) } else { answer }
     }
+}
+
+/// Polls a call this many times, or until it is answered, and drops it.
+async fn polled_up_to<T>(polls: u32, call: impl Future<Output = T>) {
+    let mut call = pin!(call);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if left == 0 || call.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 fn unanswered(method: Method) -> Error {

@@ -138,6 +138,20 @@ impl TestEngine {
         }
     }
 
+    /// The same with this key, so that it reads what another engine wrote.
+    #[must_use]
+    pub fn key(mut self, key: Key) -> Self {
+        self.key = key.clone();
+        self.configure(|builder| builder.key(key))
+    }
+
+    /// The same with this clock, which other engines may have too.
+    #[must_use]
+    pub fn at(mut self, clock: VirtualClock) -> Self {
+        self.clock = clock.clone();
+        self.configure(|builder| builder.clock(clock))
+    }
+
     /// Registers the function of a workflow; their types must agree. A name that is given twice is
     /// the error of the first start.
     #[must_use]

@@ -48,6 +48,9 @@ pub enum Fault {
     CrashBefore,
     /// The client crashes before the answer arrives: done.
     CrashAfter,
+    /// The client crashes while the request is on its way, after the call has been polled this
+    /// many times: perhaps done, now or later.
+    CrashMidway(u32),
 }
 
 impl Fault {

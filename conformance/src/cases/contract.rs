@@ -1,0 +1,24 @@
+//! Every rule of the contract, and its edge.
+
+mod appends;
+mod deletes;
+mod leases;
+mod lists;
+mod reads;
+mod tokens;
+
+use crate::case::Case;
+
+pub(super) fn cases() -> Vec<Case> {
+    [
+        appends::cases(),
+        reads::cases(),
+        lists::cases(),
+        leases::cases(),
+        tokens::cases(),
+        deletes::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

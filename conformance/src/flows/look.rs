@@ -1,0 +1,110 @@
+//! A handle that nothing breaks, to see how things stand.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use world_core::{
+    Client, Clock, Engine, Kind, List, LogId, Phase, PhaseKind, Record, Result, RunError, RunId,
+    RunMeta, Timestamp, VirtualClock, World, WorldExt, event::Logged,
+};
+
+use super::{Flow, public_test_key};
+use crate::{
+    failure::{Failure, Verdict},
+    subject::Subject,
+};
+
+/// How far the clock goes on to see whether a lease that nobody uses has run out.
+const LEASE_TICK: Duration = Duration::from_secs(5);
+
+/// The most pages of a listing.
+const PAGES_MAX: u32 = 1_000;
+
+/// A handle that nothing breaks, and a client on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) world: Arc<dyn World>,
+    client: Client,
+}
+
+/// Where a run stands between the turns of its workers.
+#[derive(Debug)]
+pub(super) enum Standing {
+    Ended,
+    Open { cancelled: bool },
+}
+
+impl Look {
+    pub(crate) async fn at(subject: &Subject) -> Verdict<Self> {
+        let world = subject.open().await?;
+        let engine = Engine::builder(Arc::clone(&world)).key(public_test_key()?).build()?;
+        Ok(Self { world, client: engine.client() })
+    }
+
+    /// The records of a run.
+    pub(crate) async fn records(&self, run: &RunId) -> Result<Vec<Record>> {
+        Ok(self.world.read_all(&LogId::Run(run.clone())).await?.records)
+    }
+
+    /// The log of a run, opened.
+    pub(crate) async fn log(&self, flow: &Flow) -> Result<Vec<Logged>> {
+        self.client.run(flow.sample.workflow(), flow.run.as_str())?.log().await
+    }
+
+    /// How a run has ended.
+    pub(super) async fn outcome(&self, flow: &Flow) -> Result<String, RunError> {
+        self.client.run(flow.sample.workflow(), flow.run.as_str())?.output().await
+    }
+
+    /// Where a run stands.
+    pub(super) async fn standing(&self, run: &RunId) -> Verdict<Standing> {
+        let kinds: Vec<_> = self.records(run).await?.iter().map(|record| record.kind).collect();
+        match kinds.last() {
+            None => Err(Failure::failed(format!("{run} was started, and has no log"))),
+            Some(&Kind::RUN_BLOCKED) => {
+                Err(Failure::failed(format!("{run} is blocked: its code does not fit its log")))
+            }
+            Some(last) if last.is_end() => Ok(Standing::Ended),
+            Some(_) => Ok(Standing::Open { cancelled: kinds.contains(&Kind::CANCEL_REQUESTED) }),
+        }
+    }
+
+    /// Moves a clock to the next due time, or a little on if a lease has to run out.
+    pub(crate) async fn pass_time(&self, clock: &VirtualClock) -> Verdict {
+        match self.next(clock.now()).await? {
+            Some(next) => {
+                clock.set(next);
+                Ok(())
+            }
+            None if self.runs(PhaseKind::Ready).await?.is_empty() => {
+                Err(Failure::failed("every run waits, and nothing will wake any of them"))
+            }
+            None => Ok(()), // a claim may give fewer than are due
+        }
+    }
+
+    /// When something is due next, if anything waits for a time.
+    pub(crate) async fn next(&self, now: Timestamp) -> Verdict<Option<Timestamp>> {
+        let waiting = self.runs(PhaseKind::Waiting).await?;
+        let times = waiting.iter().filter_map(|meta| match meta.phase {
+            Phase::Waiting(time) => Some(time),
+            _ => None,
+        });
+        let is_leased = !self.runs(PhaseKind::Leased).await?.is_empty();
+        Ok(times.chain(is_leased.then(|| now.plus(LEASE_TICK))).min())
+    }
+
+    async fn runs(&self, phase: PhaseKind) -> Verdict<Vec<RunMeta>> {
+        let limit = NonZeroU32::MIN.saturating_add(255);
+        let mut list = List { phase: Some(phase), ..List::all(limit) };
+        let mut runs = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let page = self.world.list(&list).await?;
+            runs.extend(page.runs);
+            list.after = page.next;
+            if list.after.is_none() {
+                return Ok(runs);
+            }
+        }
+        Err(Failure::failed(format!("a listing has not ended after {PAGES_MAX} pages")))
+    }
+}

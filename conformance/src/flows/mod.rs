@@ -1,0 +1,62 @@
+//! Workflows on the World under test: what the groups crash, faults, determinism and budget share.
+//!
+//! A [`Process`] is one client: a new handle, an engine on it and a clock, under faults. It drives
+//! a [`Flow`], which is one run of a sample of the corpus, to its end or its own death. What the
+//! log then [tells](Told) is compared with what an undisturbed run of it tells.
+
+mod check;
+mod look;
+mod process;
+mod survive;
+mod told;
+
+use std::time::Duration;
+
+use world_core::{KeyId, Timestamp, VirtualClock, seal::Key};
+
+use crate::{
+    corpus::{Sample, corpus},
+    failure::{Failure, Verdict},
+};
+
+pub(crate) use check::checked;
+pub(crate) use look::Look;
+pub(crate) use process::{Ended, Flow, Plan, Process, broken_at, plan, unbroken};
+pub(crate) use survive::{Undisturbed, survived};
+pub(crate) use told::Told;
+
+/// When the first process of a case begins.
+pub(crate) const BEGIN: Timestamp = Timestamp::from_millis(1_000_000_000_000);
+
+/// Longer than any lease: that of a dead process has run out when the next one begins.
+pub(crate) const LATER: Duration = Duration::from_secs(400);
+
+/// The key of every engine here: it keeps no secret, so that golden logs open for everybody.
+pub(crate) fn public_test_key() -> Verdict<Key> {
+    let id = KeyId::new("conformance-public-test-key")?;
+    Ok(Key::from_bytes(id, *b"everybody may know this test key"))
+}
+
+/// A clock that begins at a time.
+pub(crate) fn clock_at(time: Timestamp) -> VirtualClock {
+    let clock = VirtualClock::default();
+    clock.set(time);
+    clock
+}
+
+/// The samples of these names.
+pub(crate) fn samples(names: &[&str]) -> Verdict<Vec<Sample>> {
+    let mut corpus = corpus();
+    let mut named = |name: &&str| {
+        let found = corpus.iter().position(|sample| sample.name == *name);
+        found
+            .map(|at| corpus.swap_remove(at))
+            .ok_or_else(|| Failure::failed(format!("the corpus has no {name}")))
+    };
+    names.iter().map(&mut named).collect()
+}
+
+/// The corpus without its longest, most of whose time would be replay.
+pub(crate) fn short_samples() -> Vec<Sample> {
+    corpus().into_iter().filter(|sample| sample.name != "all_of_2000").collect()
+}
