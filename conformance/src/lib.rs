@@ -20,6 +20,7 @@
 //! conformance::suite!(|site| async move { MyWorld::open(site.dir()).await });
 //! ```
 
+pub mod audit;
 mod case;
 mod cases;
 mod claimer;
@@ -41,6 +42,7 @@ mod rule;
 mod run;
 pub mod server;
 mod settings;
+pub mod simulation;
 mod site;
 mod subject;
 mod suite;
