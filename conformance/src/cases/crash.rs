@@ -114,7 +114,8 @@ async fn lives_through(
 
 async fn every_workflow_survives_several_deaths_at_random(subject: Subject) -> Verdict {
     let seeds = subject.seeds(1);
-    for sample in short_samples() {
+    // What comes of some tells how often their workers died, so they have nothing to equal.
+    for sample in short_samples().into_iter().filter(|sample| !sample.counts_deaths()) {
         let look = Look::at(&subject).await?;
         let flow = Flow::new(&sample, &format!("{}-undisturbed", sample.name), 3)?;
         let wanted = Undisturbed::run(&subject, &look, &flow, Residency::Resident).await?;

@@ -217,7 +217,8 @@ async fn retry_after(mut ctx: Ctx, pace: Pace) -> anyhow::Result<String> {
             _ => Ok(2_u64),
         }
     });
-    Ok(step.retry(Retry::exponential(3)).await?.to_string())
+    // A worker that dies in it uses up an attempt, and several do.
+    Ok(step.retry(Retry::exponential(10)).await?.to_string())
 }
 
 async fn at_most_once(mut ctx: Ctx, pace: Pace) -> anyhow::Result<String> {
