@@ -84,7 +84,8 @@ async fn dies_at_every_call(subject: &Subject, when: &str, death: &Fault) -> Ver
 
 async fn every_workflow_survives_several_deaths_at_random(subject: Subject) -> Verdict {
     let seeds = subject.seeds(1);
-    for sample in short_samples() {
+    // What comes of some tells how often their workers died, so they have nothing to equal.
+    for sample in short_samples().into_iter().filter(|sample| !sample.counts_deaths()) {
         let look = Look::at(&subject).await?;
         let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
         for seed in seeds.clone() {
