@@ -7,6 +7,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -160,7 +161,9 @@ fn the_processes_of_a_run_share_a_server_that_ends_with_the_run() {
 
 #[test]
 fn a_server_that_does_not_start_is_an_error_with_what_it_said() {
-    let broken = |_: &Server| {
+    let dirs = Mutex::new(Vec::new()); // kept, with the log
+    let broken = |server: &Server| {
+        dirs.lock().unwrap().push(server.dir().to_owned());
         let mut command = Command::new("sh");
         command.args(["-c", "echo the disk is full >&2; exit 3"]);
         command
@@ -173,7 +176,13 @@ fn a_server_that_does_not_start_is_an_error_with_what_it_said() {
     assert_eq!(server::shared(&name, broken, ready).unwrap_err().to_string(), error);
 
     let name = format!("missing {}", std::process::id());
-    let missing = |_: &Server| Command::new("no-such-server-anywhere");
+    let missing = |server: &Server| {
+        dirs.lock().unwrap().push(server.dir().to_owned());
+        Command::new("no-such-server-anywhere")
+    };
     let error = server::shared(&name, missing, ready).unwrap_err().to_string();
     assert!(error.contains("no-such-server-anywhere"), "{error}");
+    for dir in dirs.lock().unwrap().iter() {
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }
