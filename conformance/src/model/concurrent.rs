@@ -1,4 +1,7 @@
 //! Histories of several writers at once: the calls and answers of all of them are linearizable.
+//!
+//! When a history is not, no order of it exists, and so no one answer that is wrong. What is named
+//! is the first answer that cannot be, and the rule it breaks in one order of what was before.
 
 use std::{
     collections::BTreeSet,
