@@ -27,3 +27,6 @@ pub(crate) use draw::Family;
 pub use op::{Answer, Op};
 pub(crate) use sequential::any_history_of_one_writer;
 pub use spec::State;
+
+#[cfg(test)]
+mod tests;

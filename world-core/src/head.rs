@@ -68,6 +68,7 @@ mod encoding;
 mod listing;
 mod page;
 mod run;
+mod transaction;
 mod turns;
 
 use std::sync::Arc;
@@ -84,7 +85,8 @@ use crate::{
 
 pub use listing::{after, list};
 pub use page::page;
-pub use run::{Class, Run, Turn};
+pub use run::{Class, Place, Run, Turn};
+pub use transaction::Transaction;
 pub use turns::Turns;
 
 /// All that a World keeps of a log beside its records.
@@ -107,6 +109,16 @@ impl Head {
     #[must_use]
     pub fn turn(&self) -> Option<Turn> {
         self.run.as_ref().map(|run| run.turn)
+    }
+
+    /// The key of a run in an index of due runs: queue, class, time in milliseconds, run. In the
+    /// order of these keys the runs of a queue and class stand oldest first; [`Turn::place`] gives
+    /// class and time. `None` for what wants no worker.
+    #[must_use]
+    pub fn due_key<'a>(&'a self, log: &'a LogId) -> Option<(&'a str, u8, u64, &'a str)> {
+        let (class, time) = self.turn()?.place()?;
+        let queue = self.run.as_ref()?.new.queue.as_str();
+        Some((queue, class as u8, time.as_millis(), log.run()?.as_str()))
     }
 }
 

@@ -212,6 +212,18 @@ impl LogId {
             Self::Token(_) => None,
         }
     }
+
+    /// A key for a store: a number for what it is (1 a run's own log, 2 a stream, 3 a token's), the
+    /// name of the run or token, and the name of the stream or nothing. Two logs never share one,
+    /// and a store may keep it: the numbers stay as they are.
+    #[must_use]
+    pub fn key(&self) -> (u8, &str, &str) {
+        match self {
+            Self::Run(run) => (1, run.as_str(), ""),
+            Self::Stream(run, stream) => (2, run.as_str(), stream.as_str()),
+            Self::Token(token) => (3, token.as_str(), ""),
+        }
+    }
 }
 
 impl From<RunId> for LogId {

@@ -27,11 +27,8 @@ pub(crate) struct Columns<'a>(pub(crate) i64, pub(crate) &'a str, pub(crate) &'a
 
 impl<'a> Columns<'a> {
     pub(crate) fn of(log: &'a LogId) -> Self {
-        match log {
-            LogId::Run(run) => Self(1, run.as_str(), ""),
-            LogId::Stream(run, stream) => Self(2, run.as_str(), stream.as_str()),
-            LogId::Token(token) => Self(3, token.as_str(), ""),
-        }
+        let (kind, name, stream) = log.key();
+        Self(kind.into(), name, stream)
     }
 }
 

@@ -7,6 +7,7 @@ mod leases;
 mod lists;
 mod reads;
 mod tokens;
+mod waits;
 
 use crate::case::Case;
 
@@ -19,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
         tokens::cases(),
         deletes::cases(),
         edges::cases(),
+        waits::cases(),
     ]
     .into_iter()
     .flatten()

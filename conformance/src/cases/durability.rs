@@ -71,7 +71,7 @@ async fn killed_after(mut player: Player, lines: u64) -> Verdict<Vec<String>> {
 const DONE: &str = "done";
 
 /// A number drawn from others.
-const fn draw(seed: u64, from: u64) -> u64 {
+pub(in crate::cases) const fn draw(seed: u64, from: u64) -> u64 {
     let z = (seed ^ from.wrapping_mul(0xD6E8_FEB8_6659_FD93)).wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

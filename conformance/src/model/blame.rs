@@ -69,7 +69,7 @@ pub(crate) fn broken_rule(state: &State, op: &Op, seen: &Answer, before: Before<
         (Op::Renew(lease, _), Answer::Renewed(wanted), Answer::Renewed(seen)) => {
             let head = state.head(&LogId::Run(lease.run.clone()));
             match (wanted, seen) {
-                (Renewed::Held { .. }, Renewed::Held { .. }) => of_change(before, Rule::R1),
+                (Renewed::Held { .. }, Renewed::Held { head }) => of_head(before, *head, Rule::R1),
                 _ if head.is_some_and(|head| head.deleted) => Rule::D1,
                 _ => of_turn(before, Rule::L3),
             }
@@ -104,14 +104,22 @@ fn of_change(before: Before<'_>, otherwise: Rule) -> Rule {
     }
 }
 
+/// The rule that is broken when a head is another than it should be.
+fn of_head(before: Before<'_>, seen: Position, otherwise: Rule) -> Rule {
+    match before {
+        Some((Op::Append(_, append), Answer::Appended(Appended::Committed { .. })))
+            if append.expected < seen && seen < append.head_after() =>
+        {
+            Rule::A1
+        }
+        _ => of_change(before, otherwise),
+    }
+}
+
 /// The rule that is broken when a run's lease or due time is not what it should be.
 fn of_turn(before: Before<'_>, otherwise: Rule) -> Rule {
     match before {
-        Some((Op::Append(LogId::Run(_), Append { by: By::Outsider, .. }), answer))
-            if !answer.changes_nothing() =>
-        {
-            Rule::L4
-        }
+        _ if is_from_outside(before) => Rule::L4,
         Some((Op::Append(_, Append { by: By::Owner { rest, close, .. }, .. }), answer))
             if !answer.changes_nothing() && (rest.is_some() || *close) =>
         {
@@ -119,6 +127,16 @@ fn of_turn(before: Before<'_>, otherwise: Rule) -> Rule {
         }
         _ => of_change(before, otherwise),
     }
+}
+
+fn is_from_outside(before: Before<'_>) -> bool {
+    matches!(
+        before,
+        Some((
+            Op::Append(LogId::Run(_), Append { by: By::Outsider, .. }),
+            Answer::Appended(Appended::Committed { .. }),
+        ))
+    )
 }
 
 fn of_append(
@@ -146,7 +164,7 @@ fn of_append(
         (Appended::Conflict { .. }, Appended::Committed { head }) => {
             of_commit_elsewhere(state, log, append, head)
         }
-        (_, Appended::Conflict { .. }) => of_change(before, Rule::A2),
+        (_, Appended::Conflict { head }) => of_head(before, head, Rule::A2),
     }
 }
 
@@ -159,9 +177,10 @@ fn of_commit_elsewhere(state: &State, log: &LogId, append: &Append, seen: Positi
         || state.record(log, append.expected.next()).is_some_and(|kept| {
             append.records.first().is_some_and(|record| record.body == kept.body)
         });
+    let head = state.head(log).map_or(Position::START, |head| head.head);
     let is_taken_for_old =
-        seen != append.head_after() && state.head(log).is_some_and(|head| head.head == seen);
-    if resembles || is_taken_for_old { Rule::A6 } else { Rule::A2 }
+        !append.records.is_empty() && seen == head && (append.head_after() != head || resembles);
+    if is_taken_for_old { Rule::A6 } else { Rule::A2 }
 }
 
 fn of_page(
@@ -188,16 +207,8 @@ fn of_page(
     }
     if seen.head < wanted.head {
         return match before {
-            Some((Op::Append(of, append), answer))
-                if of == log
-                    && !answer.changes_nothing()
-                    && append.expected < seen.head
-                    && seen.head < append.head_after() =>
-            {
-                Rule::A1
-            }
             Some((Op::Delete(of, _), _)) if of == log => Rule::D2,
-            _ => Rule::R1,
+            _ => of_head(before, seen.head, Rule::R1),
         };
     }
     if seen.head > wanted.head {
@@ -221,18 +232,23 @@ fn of_lease(
         let run = head.and_then(|head| head.run.as_ref());
         return match run.map(|run| (run.turn, &run.new.queue)) {
             None if head.is_some_and(|head| head.deleted) => Rule::D1,
+            Some((turn @ Turn::Leased { .. }, _)) if !turn.is_due(claim.now) => {
+                of_turn(before, Rule::L1)
+            }
             Some((_, queue)) if !claim.queues.contains(queue) => Rule::L2,
-            Some((Turn::Leased { .. }, _)) => of_turn(before, Rule::L1),
-            Some((Turn::Waiting(_) | Turn::Parked, _)) => of_turn(before, Rule::L2),
+            Some((Turn::Leased { .. } | Turn::Waiting(_) | Turn::Parked, _)) => {
+                of_turn(before, Rule::L2)
+            }
             Some((Turn::Ready { .. }, _)) | None => Rule::L2,
         };
     };
     let (ticket, until) = (wanted.ticket == seen.ticket, wanted.until == seen.until);
     match () {
         () if !ticket || !until || wanted.run != seen.run => Rule::L1,
+        () if wanted.attempt != seen.attempt && is_from_outside(before) => Rule::L4,
         () if wanted.attempt != seen.attempt => of_change(before, Rule::L5),
         () if wanted.closed != seen.closed => Rule::A4,
-        () => of_change(before, Rule::R1),
+        () => of_head(before, seen.head, Rule::R1),
     }
 }
 
@@ -251,7 +267,8 @@ fn of_meta(
     };
     let is_closed = |meta: &RunMeta| meta.phase == Phase::Closed;
     match () {
-        () if wanted.head != seen.head || wanted.last != seen.last => of_change(before, Rule::R1),
+        () if wanted.head != seen.head => of_head(before, seen.head, Rule::R1),
+        () if wanted.last != seen.last => of_change(before, Rule::R1),
         () if is_closed(wanted) != is_closed(seen) => of_change(before, Rule::A4),
         () if wanted.phase != seen.phase => of_turn(before, Rule::A4),
         () if wanted.tags != seen.tags => of_change(before, Rule::A4),

@@ -1,4 +1,7 @@
 //! Histories of several writers at once: the calls and answers of all of them are linearizable.
+//!
+//! When a history is not, no order of it exists, and so no one answer that is wrong. What is named
+//! is the first answer that cannot be, and the rule it breaks in one order of what was before.
 
 use std::{
     collections::BTreeSet,
@@ -10,12 +13,13 @@ use std::{
 };
 
 use world_core::{
-    ErrorKind, LogId, RunId, World,
+    Appended, ErrorKind, LogId, RunId, World,
     layer::{Fault, FaultLayer},
 };
 
 use crate::{
     failure::{Failure, Verdict},
+    rule::Rule,
     subject::Subject,
 };
 
@@ -29,6 +33,7 @@ use super::{
     perform::{perform, polled_at_most},
     random::Random,
     sequential::not_allowed,
+    spec::State,
 };
 
 /// Whether answers get lost.
@@ -65,37 +70,71 @@ pub(crate) async fn any_history_of_many_writers(
     let mut is_decided = true;
     for (object, events) in linear::by_object(&history, &runs) {
         match linear::check(&events) {
-            Found::Linearizable => {}
+            Found::Linearizable(_) => {}
             Found::NotDecided => is_decided = false,
-            Found::Stuck(_) => return Err(failure(&object, &events)),
+            Found::NotLinearizable => return Err(failure(&object, &events)),
         }
     }
     Ok(is_decided)
 }
 
+/// Says what cannot be: the answer before which all was well.
 fn failure(object: &LogId, events: &[Event]) -> Failure {
-    let (events, stuck) = shortest(events);
-    let (Some(stuck), Some(all)) = (stuck, Some(&events)) else {
-        return Failure::failed(format!("{object}: a history that is not linearizable"));
+    let mut others = shortest(events);
+    let last = others.iter().enumerate().max_by_key(|(_, event)| event.answered);
+    let Some(last) = last.map(|(index, _)| index) else {
+        return Failure::failed(format!("the history of {object} is not linearizable"));
     };
-    let Some(next) = all.get(stuck.next) else {
-        return Failure::failed(format!("{object}: a history that is not linearizable"));
+    let last = others.remove(last);
+    let order = match linear::check(&others) {
+        Found::Linearizable(order) => order,
+        Found::NotLinearizable | Found::NotDecided => linear::Order::default(),
     };
-    let before = stuck.order.iter().rev().filter_map(|index| all.get(*index));
-    let before = before.map(|event| (&event.op, &event.answer)).find(|(op, _)| op.changes());
-    let rule = broken_rule(&stuck.state, &next.op, &next.answer, before);
-    let mut what = format!(
-        "the history of {object} is not linearizable. As far as one gets: {}\n  of the history what is needed, each with the span from its call to its answer:",
-        not_allowed(&stuck.state, &next.op, &next.answer)
-    );
-    for event in all {
+    let state = match order.state.head(object) {
+        Some(_) => order.state.clone(),
+        None => with_the_unanswered(&order.state, &others),
+    };
+    let rule = if shows_half_an_append(&last, &others) {
+        Rule::A1
+    } else {
+        broken_rule(&state, &last.op, &last.answer, None)
+    };
+    let mut what =
+        format!("the history of {object} is not linearizable. In one order of the rest, ");
+    what.push_str(&not_allowed(&state, &last.op, &last.answer));
+    what.push_str("\n  of the history what is needed, with each call and answer counted:");
+    others.sort_by_key(|event| event.called);
+    for event in others.iter().chain([&last]) {
         let Event { writer, op, answer, called, answered } = event;
-        let span = answered.map_or("…".to_owned(), |answered| answered.to_string());
-        let mark = if std::ptr::eq(event, next) { "   <- cannot be" } else { "" };
-        let _ =
-            write!(what, "\n  {called:>4} to {span:<4} writer {writer}: {op} -> {answer}{mark}");
+        let span = answered.map_or("...".to_owned(), |answered| answered.to_string());
+        let _ = write!(what, "\n  {called:>4} to {span:<4} writer {writer}: {op} -> {answer}");
     }
     Failure::broken(rule, what)
+}
+
+/// The state once everything without an answer has taken effect.
+fn with_the_unanswered(state: &State, others: &[Event]) -> State {
+    let unanswered = others.iter().filter(|event| event.answered.is_none());
+    unanswered.fold(state.clone(), |state, event| {
+        state.step(&event.op, &Answer::Unknown).unwrap_or(state)
+    })
+}
+
+/// Whether an answer's head lies inside an append, and at the end of none.
+fn shows_half_an_append(last: &Event, others: &[Event]) -> bool {
+    let Some(seen) = last.answer.head() else { return false };
+    if let (Op::Append(..), Answer::Appended(Appended::Committed { .. })) = (&last.op, &last.answer)
+    {
+        return false;
+    }
+    let appends = || {
+        others.iter().filter_map(|event| match &event.op {
+            Op::Append(log, append) if Some(log) == last.op.log().as_ref() => Some(append),
+            _ => None,
+        })
+    };
+    appends().any(|append| append.expected < seen && seen < append.head_after())
+        && !appends().any(|append| append.head_after() == seen)
 }
 
 /// Lets the writers loose, and after them one that reads everything.

@@ -3,46 +3,40 @@
 //!
 //! - The beginning of a linearizable history is one.
 //! - It stays one without an operation whose answer is that nothing changed.
-//! - It stays one when an answer is forgotten: what may take effect at any time or never may also
-//!   do so when it did.
 //!
 //! So if what is left is not linearizable, the whole is not.
 
 use super::{
-    linear::{Event, Found, Stuck, check},
+    linear::{Event, Found, check},
     op::Answer,
 };
 
-/// The shortest history found that is still not linearizable, and where it is stuck.
-pub(crate) fn shortest(events: &[Event]) -> (Vec<Event>, Option<Box<Stuck>>) {
+/// The shortest history found that is still not linearizable. The one that is answered last is the
+/// first answer that cannot be: without it, the history is linearizable.
+pub(crate) fn shortest(events: &[Event]) -> Vec<Event> {
     let mut best = events.to_vec();
     let mut answers: Vec<u64> = events.iter().filter_map(|event| event.answered).collect();
     answers.sort_unstable();
     for end in answers {
         let beginning = beginning(events, end);
-        if stuck(&beginning).is_some() {
+        if cannot_be(&beginning) {
             best = beginning;
             break;
         }
     }
     let mut index = 0;
-    while index < best.len() {
+    while let Some(event) = best.get(index) {
         let mut fewer = best.clone();
-        let changes_nothing = best.get(index).is_some_and(|event| event.answer.changes_nothing());
-        if changes_nothing {
+        if event.answer.changes_nothing() {
             fewer.remove(index);
-        } else if let Some(event) = fewer.get_mut(index) {
-            forget(event);
         }
-        if stuck(&fewer).is_none() {
-            index += 1;
-        } else {
-            index += usize::from(!changes_nothing);
+        if fewer.len() < best.len() && cannot_be(&fewer) {
             best = fewer;
+        } else {
+            index += 1;
         }
     }
-    let stuck = stuck(&best);
-    (best, stuck)
+    best
 }
 
 fn forget(event: &mut Event) {
@@ -62,9 +56,6 @@ fn beginning(events: &[Event], end: u64) -> Vec<Event> {
     beginning
 }
 
-fn stuck(events: &[Event]) -> Option<Box<Stuck>> {
-    match check(events) {
-        Found::Stuck(stuck) => Some(stuck),
-        Found::Linearizable | Found::NotDecided => None,
-    }
+fn cannot_be(events: &[Event]) -> bool {
+    matches!(check(events), Found::NotLinearizable)
 }

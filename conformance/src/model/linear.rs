@@ -43,23 +43,21 @@ pub struct Event {
 /// What the search came to.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// There is an order.
-    Linearizable,
-    /// There is none: as far as one gets, and the operation that cannot be next.
-    Stuck(Box<Stuck>),
+    /// There is an order: this one.
+    Linearizable(Order),
+    /// There is none.
+    NotLinearizable,
     /// The search was given up: [`EVENTS_MAX`] or [`VISITED_MAX`] is exceeded.
     NotDecided,
 }
 
-/// As far as one gets with a history that is not linearizable.
-#[derive(Clone, Debug)]
-pub struct Stuck {
-    /// Indices of operations, in an order that is allowed.
-    pub order: Vec<usize>,
+/// An order of operations that the contract allows.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// Their indices. Of those without an answer, the ones that took effect.
+    pub events: Vec<usize>,
     /// The state after them.
     pub state: State,
-    /// The index of the one that has to be next by its answer's time, and cannot.
-    pub next: usize,
 }
 
 /// The most operations on one object.
@@ -111,8 +109,6 @@ struct Search<'a> {
     answered: Done,
     nodes: Vec<Node>,
     visited: HashSet<(Done, State)>,
-    /// The node with the most answered operations.
-    deepest: usize,
 }
 
 impl<'a> Search<'a> {
@@ -122,7 +118,7 @@ impl<'a> Search<'a> {
         };
         let answered = events.iter().enumerate().map(is_answered).sum();
         let start = Node { from: None, done: 0, state: State::default() };
-        Self { events, answered, nodes: vec![start], visited: HashSet::new(), deepest: 0 }
+        Self { events, answered, nodes: vec![start], visited: HashSet::new() }
     }
 
     fn run(mut self) -> Found {
@@ -130,10 +126,10 @@ impl<'a> Search<'a> {
         while let Some(at) = open.pop() {
             let Some(node) = self.nodes.get(at) else { continue };
             if node.done & self.answered == self.answered {
-                return Found::Linearizable;
-            }
-            if self.depth(at) > self.depth(self.deepest) {
-                self.deepest = at;
+                return Found::Linearizable(Order {
+                    events: self.path(at),
+                    state: node.state.clone(),
+                });
             }
             for (event, state) in self.followers(at) {
                 let done = self.nodes.get(at).map_or(0, |node| node.done) | bit(event);
@@ -146,11 +142,17 @@ impl<'a> Search<'a> {
                 return Found::NotDecided;
             }
         }
-        self.stuck()
+        Found::NotLinearizable
     }
 
-    fn depth(&self, at: usize) -> u32 {
-        self.nodes.get(at).map_or(0, |node| (node.done & self.answered).count_ones())
+    fn path(&self, mut at: usize) -> Vec<usize> {
+        let mut path = Vec::new();
+        while let Some((before, event)) = self.nodes.get(at).and_then(|node| node.from) {
+            path.push(event);
+            at = before;
+        }
+        path.reverse();
+        path
     }
 
     /// The operations that can be next, each with the state after it; the earliest called last.
@@ -176,25 +178,6 @@ impl<'a> Search<'a> {
         }
         followers.reverse();
         followers
-    }
-
-    fn stuck(self) -> Found {
-        let mut order = Vec::new();
-        let mut at = self.deepest;
-        while let Some((before, event)) = self.nodes.get(at).and_then(|node| node.from) {
-            order.push(event);
-            at = before;
-        }
-        order.reverse();
-        let Some(node) = self.nodes.into_iter().nth(self.deepest) else {
-            return Found::NotDecided;
-        };
-        let left = self.events.iter().enumerate().filter(|(index, _)| node.done & bit(*index) == 0);
-        let next = left.filter_map(|(index, event)| Some((event.answered?, index))).min();
-        match next {
-            Some((_, next)) => Found::Stuck(Box::new(Stuck { order, state: node.state, next })),
-            None => Found::Linearizable,
-        }
     }
 }
 

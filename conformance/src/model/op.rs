@@ -120,6 +120,19 @@ impl Op {
 }
 
 impl Answer {
+    /// The head that it says a log has.
+    #[must_use]
+    pub fn head(&self) -> Option<Position> {
+        match self {
+            Self::Appended(Appended::Committed { head } | Appended::Conflict { head })
+            | Self::Renewed(Renewed::Held { head })
+            | Self::Page(Page { head, .. })
+            | Self::Taken(Some(Lease { head, .. }))
+            | Self::Seen(Some(RunMeta { head, .. })) => Some(*head),
+            _ => None,
+        }
+    }
+
     /// Whether nothing changes when this is the answer, at whatever state it is given.
     #[must_use]
     pub const fn changes_nothing(&self) -> bool {

@@ -11,7 +11,10 @@ use world_core::{
     head::{self, Head, Ruling, Run, Stored, Turn},
 };
 
-use crate::base::Notes;
+use crate::{
+    base::Notes,
+    heads::{Heads, Place},
+};
 
 /// Bytes of bodies after which a page ends.
 pub(crate) const PAGE_BYTES_MAX: usize = 1 << 20;
@@ -20,7 +23,7 @@ pub(crate) const PAGE_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Logs {
     key: fn(&LogId) -> LogId,
-    pub(crate) heads: BTreeMap<LogId, Head>,
+    pub(crate) heads: Heads,
     pub(crate) records: BTreeMap<LogId, BTreeMap<Position, Record>>,
     /// Queues whose timed runs were passed over, and are next.
     pub(crate) owed: BTreeSet<Queue>,
@@ -42,8 +45,8 @@ impl Stored for Logs {
 
 impl Logs {
     pub(crate) fn new(key: fn(&LogId) -> LogId) -> Self {
-        let (heads, records, owed) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { key, heads, records, owed, handle: 0, notes: Notes::default() }
+        let (records, owed) = (BTreeMap::new(), BTreeSet::new());
+        Self { key, heads: Heads::default(), records, owed, handle: 0, notes: Notes::default() }
     }
 
     /// What the contract says of an append.
@@ -62,13 +65,13 @@ impl Logs {
         let (key, committed) = ((self.key)(log), Appended::Committed { head: head.head });
         let records = records.iter().map(|record| (record.position, record.clone()));
         self.records.entry(key.clone()).or_default().extend(records);
-        self.heads.insert(key, head);
+        self.heads.put(key, head);
         committed
     }
 
     /// The head of a log, to be changed.
     pub(crate) fn head_mut(&mut self, log: &LogId) -> Option<&mut Head> {
-        self.heads.get_mut(&(self.key)(log))
+        self.heads.one(&(self.key)(log))
     }
 
     /// What is kept of a run that is not deleted, to be changed.
@@ -77,17 +80,23 @@ impl Logs {
         self.head_mut(&run)?.run.as_mut()
     }
 
+    /// What is kept of a run that is not deleted.
+    pub(crate) fn run(&self, log: &LogId) -> Option<&Run> {
+        let run = LogId::Run(log.run()?.clone());
+        self.heads.get(&(self.key)(&run))?.run.as_ref()
+    }
+
     /// The last position of a log; 0 of an absent one.
-    pub(crate) fn last(&mut self, log: &LogId) -> Position {
-        self.head_mut(log).map_or(Position::START, |head| head.head)
+    pub(crate) fn last(&self, log: &LogId) -> Position {
+        self.heads.get(&(self.key)(log)).map_or(Position::START, |head| head.head)
     }
 
-    pub(crate) fn is_closed(&mut self, log: &LogId) -> bool {
-        self.run_mut(log).is_some_and(|run| run.closed)
+    pub(crate) fn is_closed(&self, log: &LogId) -> bool {
+        self.run(log).is_some_and(|run| run.closed)
     }
 
-    pub(crate) fn turn(&mut self, log: &LogId) -> Option<Turn> {
-        self.run_mut(log).map(|run| run.turn)
+    pub(crate) fn turn(&self, log: &LogId) -> Option<Turn> {
+        self.run(log).map(|run| run.turn)
     }
 
     pub(crate) fn page(&mut self, log: &LogId, after: Position, limit: usize) -> Page {
@@ -120,20 +129,18 @@ impl Logs {
     }
 
     pub(crate) fn claim(&mut self, claim: &Claim) -> Vec<Lease> {
-        self.claim_by(claim, Self::next)
+        self.claim_by(claim, |_, _| true, Self::next)
     }
 
-    /// Gives leases on what `next` chooses among the due runs.
-    pub(crate) fn claim_by(
-        &mut self,
-        claim: &Claim,
-        next: fn(&mut Self, Vec<Candidate>) -> Option<RunId>,
-    ) -> Vec<Lease> {
+    /// Gives leases on the runs that `next` chooses among the due ones that `is_wanted`.
+    pub(crate) fn claim_by(&mut self, claim: &Claim, is_wanted: Wanted, next: Next) -> Vec<Lease> {
         let mut leases: Vec<Lease> = Vec::new();
         while leases.len() < claim.limit.get() as usize {
-            let mut due = self.due(claim);
-            due.retain(|candidate| leases.iter().all(|lease| lease.run != candidate.run));
-            let Some(run) = next(self, due) else { break };
+            let is_left = |logs: &Self, run: &RunId| {
+                leases.iter().all(|lease| lease.run != *run) && is_wanted(logs, run)
+            };
+            let due = Due { claim, is_left: &is_left };
+            let Some(run) = next(self, &due) else { break };
             let Some(lease) = self.lease(&run, claim) else { break };
             leases.push(lease);
         }
@@ -144,43 +151,72 @@ impl Logs {
     pub(crate) fn lease(&mut self, run: &RunId, claim: &Claim) -> Option<Lease> {
         let log = LogId::Run(run.clone());
         let (after, lease) = head::claim(run, self.head_mut(&log)?, claim)?;
-        self.heads.insert((self.key)(&log), after);
+        self.heads.put((self.key)(&log), after);
         Some(lease)
     }
 
-    /// The due runs of these queues.
-    pub(crate) fn due(&self, claim: &Claim) -> Vec<Candidate> {
-        let is_due =
-            |run: &Run| run.turn.is_due(claim.now) && claim.queues.contains(&run.new.queue);
-        let due = self.runs().filter(|(_, run, _)| is_due(run));
-        due.filter_map(|(id, run, _)| Candidate::of(id, run)).collect()
+    /// The first of the due runs of each queue, from the oldest or the newest on.
+    fn firsts(&mut self, due: &Due<'_>, is_timed: bool, from_newest: bool) -> Vec<Place> {
+        let mut firsts = Vec::new();
+        for queue in &due.claim.queues {
+            let mut skipped = 0;
+            // The ones that are not left are few: they are looked up one by one.
+            loop {
+                let mut places = self.heads.due(queue, is_timed, due.claim.now);
+                let place = if from_newest { places.nth_back(skipped) } else { places.nth(skipped) };
+                let Some(place) = place.cloned() else { break };
+                if (due.is_left)(self, &place.run) {
+                    firsts.push(place);
+                    break;
+                }
+                skipped += 1;
+            }
+        }
+        firsts
+    }
+
+    pub(crate) fn oldest(&mut self, due: &Due<'_>, is_timed: bool) -> Option<Place> {
+        let firsts = self.firsts(due, is_timed, false);
+        firsts.into_iter().min_by_key(|place| (place.time, place.run.clone()))
+    }
+
+    pub(crate) fn newest(&mut self, due: &Due<'_>, is_timed: bool) -> Option<Place> {
+        let firsts = self.firsts(due, is_timed, true);
+        firsts.into_iter().max_by_key(|place| (place.time, place.run.clone()))
     }
 
     /// The oldest of the ready and the oldest of the timed, in turn.
-    pub(crate) fn next(&mut self, due: Vec<Candidate>) -> Option<RunId> {
-        let oldest = |is_timed| {
-            let class = due.iter().filter(move |candidate| candidate.is_timed == is_timed);
-            class.min_by_key(|candidate| (candidate.time, candidate.run.clone()))
-        };
-        let chosen = match (oldest(false), oldest(true)) {
+    pub(crate) fn next(&mut self, due: &Due<'_>) -> Option<RunId> {
+        let (ready, timed) = (self.oldest(due, false), self.oldest(due, true));
+        self.in_turn(ready, timed)
+    }
+
+    pub(crate) fn in_turn(&mut self, ready: Option<Place>, timed: Option<Place>) -> Option<RunId> {
+        let chosen = match (ready, timed) {
             (Some(ready), Some(timed)) => {
                 if self.owed.remove(&timed.queue) {
                     timed
                 } else {
-                    self.owed.insert(timed.queue.clone());
+                    self.owed.insert(timed.queue);
                     ready
                 }
             }
             (ready, timed) => ready.or(timed)?,
         };
-        Some(chosen.run.clone())
+        Some(chosen.run)
+    }
+
+    /// Every due run, by name.
+    pub(crate) fn all_due(&self, claim: &Claim) -> Vec<RunId> {
+        let is_due = |run: &Run| run.turn.is_due(claim.now) && claim.queues.contains(&run.new.queue);
+        self.runs().filter(|(_, run, _)| is_due(run)).map(|(id, ..)| id.clone()).collect()
     }
 
     pub(crate) fn renew(&mut self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
         let log = LogId::Run(lease.run.clone());
         let (after, renewed) = head::renew(self.head(&log)?.as_ref(), lease, until);
         if let Some(after) = after {
-            self.heads.insert((self.key)(&log), after);
+            self.heads.put((self.key)(&log), after);
         }
         Ok(renewed)
     }
@@ -220,7 +256,7 @@ impl Logs {
             self.records.retain(|other, _| !is_its(other));
         }
         self.records.remove(&key);
-        self.heads.insert(key, tombstone);
+        self.heads.put(key, tombstone);
     }
 
     pub(crate) fn has_changed(&mut self, wait: &Wait) -> bool {
@@ -230,24 +266,16 @@ impl Logs {
     }
 }
 
-/// A due run, as a claim sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate {
-    pub(crate) run: RunId,
-    pub(crate) queue: Queue,
-    pub(crate) time: Timestamp,
-    pub(crate) is_timed: bool,
-}
+/// Whether a claim wants a due run.
+pub(crate) type Wanted = fn(&Logs, &RunId) -> bool;
 
-impl Candidate {
-    pub(crate) fn of(id: &RunId, run: &Run) -> Option<Self> {
-        let (time, is_timed) = match run.turn {
-            Turn::Ready { since } => (since, false),
-            Turn::Waiting(time) | Turn::Leased { until: time, .. } => (time, true),
-            Turn::Parked => return None,
-        };
-        Some(Self { run: id.clone(), queue: run.new.queue.clone(), time, is_timed })
-    }
+/// Chooses a run.
+pub(crate) type Next = fn(&mut Logs, &Due<'_>) -> Option<RunId>;
+
+/// The due runs that a claim may still have.
+pub(crate) struct Due<'a> {
+    pub(crate) claim: &'a Claim,
+    is_left: &'a dyn Fn(&Logs, &RunId) -> bool,
 }
 
 fn cursor_at(run: &RunMeta) -> Cursor {

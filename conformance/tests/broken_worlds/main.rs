@@ -6,6 +6,7 @@ mod base;
 mod catch;
 mod flaw;
 mod flaws;
+mod heads;
 mod logs;
 mod table;
 

@@ -12,6 +12,9 @@ use super::Head;
 /// for long.
 const LOOKED_AT_MAX: usize = 4096;
 
+/// What a cursor begins with; the run last looked at follows.
+const CURSOR: &[u8] = b"run:";
+
 /// Makes the page that answers a listing in the order of run ids, which no run ever changes (rule
 /// R4). Its cursor is the last run that was looked at: [`after`] says which.
 ///
@@ -49,7 +52,7 @@ pub fn list(
         }
     }
     let next = match stored.next().transpose()? {
-        Some(_) => last.map(|run| Cursor::from_bytes(run.as_str().as_bytes())),
+        Some(_) => last.map(|run| Cursor::from_bytes([CURSOR, run.as_str().as_bytes()].concat())),
         None => None,
     };
     Ok(RunPage { runs, next })
@@ -61,8 +64,9 @@ pub fn list(
 /// `Invalid` for a cursor that [`list`] has not given.
 pub fn after(list: &List) -> Result<Option<RunId>> {
     let Some(cursor) = &list.after else { return Ok(None) };
-    let run = std::str::from_utf8(cursor.as_bytes()).ok().and_then(|run| RunId::new(run).ok());
-    run.map(Some).ok_or_else(|| {
+    let run = cursor.as_bytes().strip_prefix(CURSOR);
+    let run = run.and_then(|run| std::str::from_utf8(run).ok()).map(RunId::new);
+    run.and_then(Result::ok).map(Some).ok_or_else(|| {
         Error::new(ErrorKind::Invalid, "a cursor that is not of this World")
             .help("go on with the cursor of an earlier page, or list from the start")
     })

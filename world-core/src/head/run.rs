@@ -61,13 +61,15 @@ pub enum Class {
     Timed = 2,
 }
 
+/// Where a run stands in an index of due runs: its class, and the time that orders it there.
+pub type Place = (Class, Timestamp);
+
 impl Turn {
-    /// The place in an index of due runs: the class, and the time that orders it. `None` for a
-    /// parked run, which no index holds.
+    /// The place in an index of due runs; `None` for a parked run, which no index holds.
     ///
     /// An index by (queue, class, time, run) answers a claim without a look at any other run.
     #[must_use]
-    pub fn place(self) -> Option<(Class, Timestamp)> {
+    pub fn place(self) -> Option<Place> {
         match self {
             Self::Ready { since } => Some((Class::Ready, since)),
             Self::Waiting(time) | Self::Leased { until: time, .. } => Some((Class::Timed, time)),

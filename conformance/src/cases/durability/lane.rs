@@ -1,7 +1,7 @@
 //! A run whose appends are known beforehand, so that every byte of it can be checked.
 
 use world_core::{
-    Append, By, Kind, LogId, NewRun, Record, Renewed, RunId, Sealed, Tag, Ticket, World,
+    Append, By, Kind, LogId, NewRun, Record, Renewed, RunId, RunMeta, Sealed, Tag, Ticket, World,
 };
 
 use super::{draw, look};
@@ -145,7 +145,8 @@ impl Lane {
     /// What changes with the records is as the last append has left it.
     async fn check_run(self, world: &dyn World, appends: u64, head: u64) -> Verdict {
         let (log, last) = (self.log(), appends - 1);
-        let Some(meta) = look::meta(world, &self.run()).await? else {
+        let is_current = |meta: Option<&RunMeta>| meta.is_some_and(|meta| meta.head == pos(head));
+        let Some(meta) = look::meta(world, &self.run(), is_current).await? else {
             let what = format!("{log}: it has {head} records, and no listing shows it");
             return Err(Failure::broken(crate::Rule::A4, what));
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use world_core::{Appended, Deleted, Due, LogId, PhaseKind, Renewed, RunId, World};
+use world_core::{Appended, Deleted, Due, LogId, PhaseKind, Renewed, RunId, RunMeta, World};
 
 use super::{draw, durable, killed_after, look};
 use crate::{
@@ -121,7 +121,16 @@ impl Lives {
             let (found, at) = (record.body.as_bytes(), record.position);
             ensure!(R2, found == wanted.as_bytes(), "{log}: the record {at} is not {wanted:?}");
         }
-        let phase = look::meta(world, &self.run()).await?.map(|meta| meta.phase.kind());
+        let fits = |meta: Option<&RunMeta>| {
+            let phase = meta.map(|meta| meta.phase.kind());
+            match records.len() {
+                0 => phase.is_none(),
+                1 => matches!(phase, Some(PhaseKind::Ready | PhaseKind::Leased)),
+                2 | 3 => phase == Some(PhaseKind::Leased),
+                _ => phase == Some(PhaseKind::Closed),
+            }
+        };
+        let phase = look::meta(world, &self.run(), fits).await?.map(|meta| meta.phase.kind());
         let done = match (records.len(), phase) {
             // A deleted run looks like one that never was; its tombstone is checked by itself.
             (0, None) => [0, STEPS][usize::from(self.step() >= STEPS - 1)],

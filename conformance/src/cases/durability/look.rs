@@ -58,9 +58,20 @@ pub(super) async fn runs(world: &dyn World) -> Verdict<Vec<RunMeta>> {
     Err(Failure::broken(Rule::R4, format!("{PAGES_MAX} pages of a listing, and no end")))
 }
 
-/// What is listed of a run.
-pub(super) async fn meta(world: &dyn World, run: &RunId) -> Verdict<Option<RunMeta>> {
-    Ok(runs(world).await?.into_iter().find(|meta| meta.run == *run))
+/// What is listed of a run, once that is what is wanted, or at last: an index may lag behind.
+pub(super) async fn meta(
+    world: &dyn World,
+    run: &RunId,
+    is_wanted: impl Fn(Option<&RunMeta>) -> bool,
+) -> Verdict<Option<RunMeta>> {
+    let mut found = None;
+    for _ in 0..ASKS_MAX {
+        found = runs(world).await?.into_iter().find(|meta| meta.run == *run);
+        if is_wanted(found.as_ref()) {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// The lease of a run, asked for until it comes; `None` when it never does. What else is due in

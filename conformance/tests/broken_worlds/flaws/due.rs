@@ -4,27 +4,54 @@ use world_core::{By, Due, LogId, Position, RunId, Timestamp, head::Turn};
 
 use crate::{
     flaw::{Flaw, flaw},
-    logs::Candidate,
+    logs::{self, Logs, Wanted},
 };
 
 pub(crate) fn flaws() -> Vec<Flaw> {
     [order(), forgotten()].into_iter().flatten().collect()
 }
 
-fn the_oldest(due: &[Candidate], is_timed: bool) -> Option<RunId> {
-    let class = due.iter().filter(|it| it.is_timed == is_timed);
-    class.min_by_key(|it| (it.time, it.run.clone())).map(|it| it.run.clone())
+/// The oldest of one kind; with none, of the other.
+fn first_of(logs: &mut Logs, due: &logs::Due<'_>, is_timed: bool) -> Option<RunId> {
+    let place = logs.oldest(due, is_timed).or_else(|| logs.oldest(due, !is_timed))?;
+    Some(place.run)
 }
+
+/// Every due run is wanted.
+const ALL: Wanted = |_, _| true;
 
 fn order() -> Vec<Flaw> {
     vec![
         flaw!(
             L2,
             "newest_first",
-            "the newest ready run is taken first, and old ones starve",
+            "the newest run is taken first, and old ones starve",
             claim = |logs, claim| {
-                logs.claim_by(claim, |_, due| {
-                    due.iter().max_by_key(|it| (it.time, it.run.clone())).map(|it| it.run.clone())
+                logs.claim_by(claim, ALL, |logs, due| {
+                    let (ready, timed) = (logs.newest(due, false), logs.newest(due, true));
+                    logs.in_turn(ready, timed)
+                })
+            },
+        ),
+        flaw!(
+            L2,
+            "newest_ready_first",
+            "of the ready runs the newest is taken first",
+            claim = |logs, claim| {
+                logs.claim_by(claim, ALL, |logs, due| {
+                    let (ready, timed) = (logs.newest(due, false), logs.oldest(due, true));
+                    logs.in_turn(ready, timed)
+                })
+            },
+        ),
+        flaw!(
+            L2,
+            "newest_timed_first",
+            "of the timed runs the one whose time came last is taken first",
+            claim = |logs, claim| {
+                logs.claim_by(claim, ALL, |logs, due| {
+                    let (ready, timed) = (logs.oldest(due, false), logs.newest(due, true));
+                    logs.in_turn(ready, timed)
                 })
             },
         ),
@@ -33,22 +60,8 @@ fn order() -> Vec<Flaw> {
             "by_name",
             "runs are taken by their names, whatever their age",
             claim = |logs, claim| {
-                logs.claim_by(claim, |_, due| due.iter().map(|it| it.run.clone()).min())
-            },
-        ),
-        flaw!(
-            L2,
-            "newest_timed_first",
-            "of the timed runs the one whose time came last is taken first",
-            claim = |logs, claim| {
-                logs.claim_by(claim, |logs, due| {
-                    let timed = due.iter().filter(|it| it.is_timed);
-                    let newest = timed.max_by_key(|it| (it.time, it.run.clone())).cloned();
-                    let newest = newest.map(|it| it.run);
-                    let mut left = due;
-                    left.retain(|it| !it.is_timed || Some(&it.run) == newest.as_ref());
-                    logs.next(left)
-                })
+                let due = logs.all_due(claim).into_iter().take(claim.limit.get() as usize);
+                due.filter_map(|run| logs.lease(&run, claim)).collect()
             },
         ),
         flaw!(
@@ -56,9 +69,7 @@ fn order() -> Vec<Flaw> {
             "ready_starves_timed",
             "a timed run is taken only when none is ready",
             claim = |logs, claim| {
-                logs.claim_by(claim, |_, due| {
-                    the_oldest(&due, false).or_else(|| the_oldest(&due, true))
-                })
+                logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, false))
             },
         ),
         flaw!(
@@ -66,26 +77,20 @@ fn order() -> Vec<Flaw> {
             "timed_starves_ready",
             "a ready run is taken only when no timed one is due",
             claim = |logs, claim| {
-                logs.claim_by(claim, |_, due| {
-                    the_oldest(&due, true).or_else(|| the_oldest(&due, false))
-                })
+                logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, true))
             },
         ),
         flaw!(
             L2,
             "one_turn_for_all",
-            "one flag says whose turn it is for all queues: two workers that alternate each see one class",
+            "one flag says whose turn it is for all queues: of two workers each sees one kind",
             claim = |logs, claim| {
                 let flip = logs.notes.numbers.entry("turn".to_owned()).or_default();
                 *flip += 1;
                 if *flip % 2 == 0 {
-                    logs.claim_by(claim, |_, due| {
-                        the_oldest(&due, true).or_else(|| the_oldest(&due, false))
-                    })
+                    logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, true))
                 } else {
-                    logs.claim_by(claim, |_, due| {
-                        the_oldest(&due, false).or_else(|| the_oldest(&due, true))
-                    })
+                    logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, false))
                 }
             },
         ),
@@ -139,12 +144,13 @@ fn forgotten() -> Vec<Flaw> {
             "since_is_a_condition",
             "a run that became ready by a clock that is ahead sleeps until that time",
             claim = |logs, claim| {
-                let now = claim.now;
-                let mut due = logs.due(claim);
-                due.retain(|it| it.time <= now);
-                let runs: Vec<_> =
-                    due.into_iter().map(|it| it.run).take(claim.limit.get() as usize).collect();
-                runs.iter().filter_map(|run| logs.lease(run, claim)).collect()
+                let mut due = logs.all_due(claim);
+                due.retain(|run| match logs.turn(&LogId::Run(run.clone())) {
+                    Some(Turn::Ready { since }) => since <= claim.now,
+                    _ => true,
+                });
+                due.truncate(claim.limit.get() as usize);
+                due.iter().filter_map(|run| logs.lease(run, claim)).collect()
             },
         ),
         flaw!(
@@ -162,12 +168,10 @@ fn forgotten() -> Vec<Flaw> {
             "lease_lasts_for_ever",
             "a lease that has run out is never due again",
             claim = |logs, claim| {
-                logs.claim_by(claim, |logs, mut due| {
-                    due.retain(|it| {
-                        !matches!(logs.turn(&LogId::Run(it.run.clone())), Some(Turn::Leased { .. }))
-                    });
-                    logs.next(due)
-                })
+                let is_wanted: Wanted = |logs, run| {
+                    !matches!(logs.turn(&LogId::Run(run.clone())), Some(Turn::Leased { .. }))
+                };
+                logs.claim_by(claim, is_wanted, Logs::next)
             },
         ),
         flaw!(
@@ -175,12 +179,10 @@ fn forgotten() -> Vec<Flaw> {
             "given_up_after_5",
             "a run that was claimed five times without progress is never given out again",
             claim = |logs, claim| {
-                logs.claim_by(claim, |logs, mut due| {
-                    due.retain(|it| {
-                        logs.run_mut(&LogId::Run(it.run.clone())).is_none_or(|run| run.attempt < 5)
-                    });
-                    logs.next(due)
-                })
+                let is_wanted: Wanted = |logs, run| {
+                    logs.run(&LogId::Run(run.clone())).is_none_or(|run| run.attempt < 5)
+                };
+                logs.claim_by(claim, is_wanted, Logs::next)
             },
         ),
         flaw!(
@@ -188,12 +190,10 @@ fn forgotten() -> Vec<Flaw> {
             "given_up_after_16",
             "a run that was claimed sixteen times without progress is never given out again",
             claim = |logs, claim| {
-                logs.claim_by(claim, |logs, mut due| {
-                    due.retain(|it| {
-                        logs.run_mut(&LogId::Run(it.run.clone())).is_none_or(|run| run.attempt < 16)
-                    });
-                    logs.next(due)
-                })
+                let is_wanted: Wanted = |logs, run| {
+                    logs.run(&LogId::Run(run.clone())).is_none_or(|run| run.attempt < 16)
+                };
+                logs.claim_by(claim, is_wanted, Logs::next)
             },
         ),
         flaw!(

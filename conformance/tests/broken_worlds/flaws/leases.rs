@@ -103,13 +103,13 @@ fn early(
 ) -> Vec<world_core::Lease> {
     let now = Timestamp::from_millis(claim.now.as_millis() + ahead);
     let soon = world_core::Claim { now, ..claim.clone() };
-    let due = logs.due(&soon);
+    let due = logs.all_due(&soon);
     let mut leases = logs.claim(claim);
-    for candidate in due {
-        let turn = logs.turn(&LogId::Run(candidate.run.clone()));
-        let is_new = leases.iter().all(|lease| lease.run != candidate.run);
+    for run in due {
+        let turn = logs.turn(&LogId::Run(run.clone()));
+        let is_new = leases.iter().all(|lease| lease.run != run);
         if leases.len() < claim.limit.get() as usize && is_new && turn.is_some_and(of) {
-            leases.extend(logs.lease(&candidate.run, &soon));
+            leases.extend(logs.lease(&run, &soon));
         }
     }
     leases

@@ -6,7 +6,10 @@ use world_core::{
     head::{Head, Ruling, Run, Turn},
 };
 
-use crate::flaw::{Flaw, flaw, run_of};
+use crate::{
+    flaw::{Flaw, flaw, run_of},
+    logs::{Logs, Wanted},
+};
 
 pub(crate) fn flaws() -> Vec<Flaw> {
     [in_one_write(), closed(), absent()].into_iter().flatten().collect()
@@ -220,10 +223,8 @@ fn closed() -> Vec<Flaw> {
             "closed_cannot_be_claimed",
             "a closed run is nobody's: its debts are never paid",
             claim = |logs, claim| {
-                logs.claim_by(claim, |logs, mut due| {
-                    due.retain(|it| !logs.is_closed(&LogId::Run(it.run.clone())));
-                    logs.next(due)
-                })
+                let is_wanted: Wanted = |logs, run| !logs.is_closed(&LogId::Run(run.clone()));
+                logs.claim_by(claim, is_wanted, Logs::next)
             },
         ),
         flaw!(

@@ -1,12 +1,12 @@
 //! What helps a World to store heads and records, and to answer reads, listings and claims.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::kept::*;
 use crate::{
     Claim, ErrorKind, List, LogId, NAME_BYTES_MAX, Position, Queue, Record, Result, RunId,
-    Timestamp,
-    head::{self, Head, Turns},
+    Timestamp, Wait,
+    head::{self, Head, Place, Stored, Transaction, Turns},
     list::Cursor,
 };
 
@@ -131,12 +131,12 @@ fn r4_a_page_of_a_listing_that_matches_little_ends_before_it_has_looked_at_all()
     });
     let page = head::list(&list, stored).unwrap();
     assert!(page.runs.is_empty());
-    assert_eq!(page.next.unwrap().as_bytes(), b"r04095");
+    assert_eq!(page.next.unwrap().as_bytes(), b"run:r04095");
 }
 
 #[test]
 fn a_cursor_of_another_world_is_invalid() {
-    for bytes in [&b""[..], &[0xff]] {
+    for bytes in [&b""[..], b"run:", b"run:\xff", b"r1"] {
         let list = List { after: Some(Cursor::from_bytes(bytes)), ..List::all(most(1)) };
         assert_eq!(head::after(&list).unwrap_err().kind(), ErrorKind::Invalid);
     }
@@ -165,4 +165,81 @@ fn l2_a_claim_that_finds_one_class_takes_no_turn() {
     assert_eq!(turns.merge(&ask(1, 0, 1), vec!["r"], vec!["t"])[0], "r");
     assert_eq!(turns.merge(&ask(1, 0, 1), vec![], vec!["t"]), ["t"]);
     assert_eq!(turns.merge(&ask(1, 0, 1), vec!["r"], vec!["t"])[0], "t");
+}
+
+/// A store of which some heads cannot be read.
+struct Damaged(Kept);
+
+impl Stored for Damaged {
+    fn head(&mut self, log: &LogId) -> Result<Option<Head>> {
+        match log.run() {
+            Some(run) if run.as_str().starts_with("bad") => Head::from_bytes(log, b"").map(Some),
+            Some(run) if run.as_str().starts_with("gone") => Ok(None),
+            _ => self.0.head(log),
+        }
+    }
+
+    fn record(&mut self, log: &LogId, position: Position) -> Result<Option<Record>> {
+        self.0.record(log, position)
+    }
+}
+
+impl Transaction for Damaged {
+    fn store(&mut self, log: &LogId, head: &Head, records: &[Record]) -> Result<()> {
+        self.0.store(log, head, records)
+    }
+
+    fn remove(&mut self, log: &LogId) -> Result<()> {
+        self.0.remove(log)
+    }
+
+    fn oldest(
+        &mut self,
+        queue: &Queue,
+        last: Place,
+        most: usize,
+    ) -> Result<Vec<(Timestamp, RunId)>> {
+        self.0.oldest(queue, last, most)
+    }
+}
+
+#[test]
+fn l2_runs_that_cannot_be_read_do_not_stand_in_the_way_of_the_others() {
+    let mut kept = Kept::default();
+    for name in ["bad1", "bad2", "bad3", "gone", "good1", "good2"] {
+        kept.append(&run(name), &create(None));
+    }
+    let mut damaged = Damaged(kept);
+    let mut claimed = |number| {
+        let claim = Claim { limit: most(1), ..ask(number, 0, 100) };
+        let leases = damaged.claim(&claim, &Turns::default()).unwrap();
+        leases.into_iter().map(|lease| lease.run.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(claimed(1), ["good1"]);
+    assert_eq!(claimed(2), ["good2"]);
+    assert!(claimed(3).is_empty());
+}
+
+#[test]
+fn l1_a_queue_named_twice_gives_a_run_once() {
+    let mut kept = Kept::default();
+    kept.append(&run("r"), &create(None));
+    let mut claim = Claim { limit: most(9), ..ask(1, 0, 0) }; // its lease runs out at once, so only the turn keeps it
+    claim.queues.push(claim.queues[0].clone());
+    assert_eq!(Transaction::claim(&mut kept, &claim, &Turns::default()).unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_waited_for_has_come_once_a_head_is_another_or_a_run_is_ready() {
+    let mut kept = Kept::with_run("r", 1);
+    let wait = |queue: &str, seen| Wait {
+        queues: vec![Queue::new(queue).unwrap()],
+        logs: vec![(run("r"), Position::new(seen)), (run("none"), Position::START)],
+        at_most: Duration::ZERO,
+    };
+    assert!(!kept.has_come(&wait("queue", 1)).unwrap()); // it is leased
+    assert!(kept.has_come(&wait("queue", 0)).unwrap());
+    kept.append(&run("ready"), &create(None));
+    assert!(kept.has_come(&wait("queue", 1)).unwrap());
+    assert!(!kept.has_come(&wait("other", 1)).unwrap());
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use world_core::{By, Due, Lease, Tag, World};
+use world_core::{Appended, By, Due, Lease, Tag, World};
 
 use crate::{
     case::{Case, case},
     claimer::{Claimer, by, close_by, commits, rest_by, with_run},
     failure::{Verdict, ensure_eq},
     kit::*,
-    rule::Rule::L2,
+    rule::Rule::{A5, L2},
     subject::Subject,
 };
 
@@ -29,7 +29,8 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Claims the run "a" when its lease has run out at `now`, and checks the attempt.
 async fn next(claimer: &mut Claimer, now: u64, attempt: u32, after: &str) -> Verdict<Lease> {
-    let lease = claimer.takes(L2, "a", (now, now + 100), format!("it is due {after}")).await?;
+    let why = format!("it is due {after}");
+    let lease = claimer.takes(L2, "a", (now, now + 100), why).await?;
     ensure_eq!(L5, lease.attempt, attempt, "the attempt of a claim {after}");
     Ok(lease)
 }
@@ -51,12 +52,12 @@ async fn a_creators_lease_is_the_first_attempt(subject: Subject) -> Verdict {
     let (_, mut claimer) = with_run(&subject, create_leased(1, at(100), 1)).await?;
     next(&mut claimer, 100, 2, "after the creator's lease ran out").await?;
     next(&mut claimer, 200, 3, "after that lease ran out too").await?;
-    let (world, mut claimer) =
-        with_run(&subject.elsewhere()?, create_leased(1, at(100), 1)).await?;
+    let subject = subject.elsewhere()?;
+    let (world, mut claimer) = with_run(&subject, create_leased(1, at(100), 1)).await?;
     commits(&world, &run("a"), &append(1, &["step"], 5, owner(1))).await?;
     next(&mut claimer, 100, 2, "after the creator's progress, and death").await?;
-    let (world, mut claimer) =
-        with_run(&subject.elsewhere()?, create_leased(1, at(100), 1)).await?;
+    let subject = subject.elsewhere()?;
+    let (world, mut claimer) = with_run(&subject, create_leased(1, at(100), 1)).await?;
     commits(&world, &run("a"), &append(1, &[], 5, rest(1, Due::Now))).await?;
     next(&mut claimer, 100, 1, "after the creator's rest").await?;
     Ok(())
@@ -65,7 +66,8 @@ async fn a_creators_lease_is_the_first_attempt(subject: Subject) -> Verdict {
 async fn an_owners_records_count_the_claim_under_way_alone(subject: Subject) -> Verdict {
     for claims in 1..=4 {
         for bodies in [&["step"][..], &["one", "two", "three"]] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             let mut lease = next(&mut claimer, 100, 1, "of a new run").await?;
             for attempt in 2..=claims {
                 lease =
@@ -82,7 +84,8 @@ async fn an_owners_records_count_the_claim_under_way_alone(subject: Subject) -> 
 async fn a_rest_begins_anew(subject: Subject) -> Verdict {
     for bodies in [&[][..], &["timer"]] {
         for due in [Due::Now, Due::At(at(500)), Due::Never] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             next(&mut claimer, 100, 1, "of a new run").await?;
             let lease = next(&mut claimer, 200, 2, "whose owner died").await?;
             grow(&world, &lease, bodies, rest_by(lease.ticket, due)).await?;
@@ -137,8 +140,15 @@ async fn what_is_refused_counts_for_nothing(subject: Subject) -> Verdict {
     let fenced = append(1, &["late"], 5, by(old.ticket));
     let stale = append(0, &["stale"], 5, by(lease.ticket));
     let stale_rest = append(7, &[], 5, rest_by(lease.ticket, Due::Now));
-    for refused in [fenced, stale, stale_rest] {
-        world.append(&run("a"), &refused).await?;
+    ensure_eq!(
+        L3,
+        world.append(&run("a"), &fenced).await?,
+        Appended::Fenced,
+        "an old owner's step"
+    );
+    for stale in [stale, stale_rest] {
+        let answer = world.append(&run("a"), &stale).await?;
+        ensure_eq!(A2, answer, conflict(1), "an append at {}, where the head is 1", stale.expected);
     }
     let lease = next(&mut claimer, 300, 3, "after appends that were refused").await?;
     let step = append(1, &["step"], 5, by(lease.ticket));
@@ -155,10 +165,17 @@ async fn a_closing_is_progress_as_well(subject: Subject) -> Verdict {
     next(&mut claimer, 200, 2, "whose owner died").await?;
     let lease = next(&mut claimer, 300, 3, "whose owners died").await?;
     grow(&world, &lease, &["end"], close_by(lease.ticket, None)).await?;
-    next(&mut claimer, 400, 2, "after a closing whose owner died").await?;
-    let lease = next(&mut claimer, 500, 3, "of a closed run whose owners died").await?;
-    grow(&world, &lease, &[], rest_by(lease.ticket, Due::Now)).await?;
-    next(&mut claimer, 600, 1, "of a closed run after a rest").await?;
+    let dies = [(400, 2, "after its closing, whose owner died"), (500, 3, "whose owners died")];
+    let mut last = lease.ticket;
+    for (now, attempt, after) in dies {
+        let lease =
+            claimer.takes(A5, "a", (now, now + 100), "it is closed and leased no more").await?;
+        ensure_eq!(L5, lease.attempt, attempt, "the attempt of a claim of a closed run {after}");
+        last = lease.ticket;
+    }
+    commits(&world, &run("a"), &append(2, &[], 501, rest_by(last, Due::Now))).await?;
+    let lease = claimer.takes(A5, "a", (600, 700), "it is closed and rested until now").await?;
+    ensure_eq!(L5, lease.attempt, 1, "the attempt of a claim of a closed run after a rest");
     Ok(())
 }
 

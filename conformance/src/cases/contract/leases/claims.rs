@@ -7,7 +7,7 @@ use crate::{
     claimer::{Claimer, by, close_by, commits, lease_on, names, rest_by, with_run},
     failure::{Verdict, ensure, ensure_eq},
     kit::*,
-    rule::Rule::{A5, L1, L2},
+    rule::Rule::{A5, L1, L2, L4},
     subject::Subject,
 };
 
@@ -29,11 +29,12 @@ pub(super) fn cases() -> Vec<Case> {
 
 async fn a_lease_says_what_it_is(subject: Subject) -> Verdict {
     for head in [2, 4] {
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Never, 1)).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create(Due::Never, 1)).await?;
         for expected in 1..head {
             commits(&world, &run("a"), &append(expected, &["signal"], 2, By::Outsider)).await?;
         }
-        let lease = claimer.takes(L2, "a", (10, 20), "an outsider has written").await?;
+        let lease = claimer.takes(L4, "a", (10, 20), "an outsider has written").await?;
         ensure_eq!(L5, lease.attempt, 1, "the attempt of the first claim");
         let wanted = lease_on(id("a"), lease.ticket, 20, head);
         ensure_eq!(L1, lease, wanted, "the lease on a run whose head is {head}");
@@ -63,7 +64,8 @@ async fn a_creators_lease_holds_whatever_it_said_of_due(subject: Subject) -> Ver
     for due in [Due::Now, Due::At(at(5)), Due::At(at(9_999)), Due::Never] {
         let new = NewRun { lease: Some((ticket(1), at(100))), ..new_run(due) };
         let create = append(0, &["created"], 1, By::Creator(new));
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create).await?;
         for now in [0, 5, 99] {
             let why = format!("its creator has leased it until 100 (created {due:?})");
             claimer.leaves(L1, "a", now, why).await?;
@@ -176,7 +178,7 @@ async fn only_a_run_that_is_there_is_claimed(subject: Subject) -> Verdict {
     commits(&world, &stream("a", "stream"), &append(0, &["chunk"], 1, owner(1))).await?;
     commits(&world, &run("a"), &append(1, &["end"], 2, close(1, Some(Due::Now)))).await?;
     let why = "it was closed and rests until now";
-    let lease = claimer.takes(L2, "a", (3, 10), why).await?;
+    let lease = claimer.takes(A5, "a", (3, 10), why).await?;
     let rests = append(2, &[], 4, rest_by(lease.ticket, Due::At(at(5))));
     commits(&world, &run("a"), &rests).await?;
     world.delete(&run("a"), pos(2)).await?;

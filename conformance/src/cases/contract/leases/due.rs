@@ -7,7 +7,7 @@ use crate::{
     claimer::{Claimer, by, commits, rest_by, with_run},
     failure::{Verdict, ensure_eq},
     kit::*,
-    rule::Rule::{A4, A6, L1, L2},
+    rule::Rule::{A4, A6, L1, L2, L4},
     subject::Subject,
 };
 
@@ -30,8 +30,8 @@ pub(super) fn cases() -> Vec<Case> {
 async fn a_ready_run_is_due_whatever_the_clock(subject: Subject) -> Verdict {
     // Its writer's clock may be far ahead of the claimer's: a ready run's time is an order only.
     for millis in [0, 1_000, Timestamp::MAX.as_millis()] {
-        let (world, mut claimer) =
-            with_run(&subject.elsewhere()?, create(Due::Now, millis)).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create(Due::Now, millis)).await?;
         let why = format!("it was created to be due now, by a clock at {millis}");
         let lease = claimer.takes(L2, "a", (0, 10), why).await?;
         let rests = append(1, &["slept"], millis, rest_by(lease.ticket, Due::Now));
@@ -42,7 +42,7 @@ async fn a_ready_run_is_due_whatever_the_clock(subject: Subject) -> Verdict {
         commits(&world, &run("a"), &parks).await?;
         commits(&world, &run("a"), &append(2, &["signal"], millis, By::Outsider)).await?;
         let why = format!("it was woken by a clock at {millis}");
-        claimer.takes(L2, "a", (0, 10), why).await?;
+        claimer.takes(L4, "a", (0, 10), why).await?;
     }
     Ok(())
 }
@@ -50,7 +50,8 @@ async fn a_ready_run_is_due_whatever_the_clock(subject: Subject) -> Verdict {
 async fn a_timed_run_is_due_from_its_time_on(subject: Subject) -> Verdict {
     for time in [1, 1_000, 1_700_000_000_000, Timestamp::MAX.as_millis()] {
         let create = create(Due::At(at(time)), 0);
-        let (_, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (_, mut claimer) = with_run(&subject, create).await?;
         for now in [0, time / 2, time - 1] {
             claimer.leaves(L2, "a", now, format!("it is due at {time}")).await?;
         }
@@ -62,7 +63,8 @@ async fn a_timed_run_is_due_from_its_time_on(subject: Subject) -> Verdict {
 async fn a_due_time_of_the_past_is_due(subject: Subject) -> Verdict {
     for time in [0, 1, 999_999] {
         let create = create(Due::At(at(time)), 1_000_000);
-        let (world, mut claimer) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, mut claimer) = with_run(&subject, create).await?;
         let why = format!("it is due since {time}");
         let lease = claimer.takes(L2, "a", (1_000_000, 1_000_010), &why).await?;
         let rests = append(1, &[], 1_000_001, rest_by(lease.ticket, Due::At(at(time))));
@@ -84,7 +86,8 @@ async fn a_parked_run_is_never_due(subject: Subject) -> Verdict {
 async fn a_rest_puts_the_run_where_it_says(subject: Subject) -> Verdict {
     for bodies in [&[][..], &["timer"], &["result", "timer"]] {
         for due in [Due::Now, Due::At(at(70)), Due::At(at(5_000)), Due::Never] {
-            let (world, mut claimer) = with_run(&subject.elsewhere()?, create(Due::Now, 1)).await?;
+            let subject = subject.elsewhere()?;
+            let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
             let lease = claimer.takes(L2, "a", (10, 1_000), "it is ready").await?;
             let rests = append(1, bodies, 20, rest_by(lease.ticket, due));
             commits(&world, &run("a"), &rests).await?;
@@ -143,13 +146,12 @@ async fn only_the_latest_end_of_a_lease_counts(subject: Subject) -> Verdict {
 }
 
 async fn a_lease_that_ran_out_is_due_again_and_again(subject: Subject) -> Verdict {
-    let (world, mut claimer) = with_run(&subject, create(Due::Never, 1)).await?;
-    commits(&world, &run("a"), &append(1, &["signal"], 1, By::Outsider)).await?;
+    let (world, mut claimer) = with_run(&subject, create(Due::Now, 1)).await?;
     for round in 0..8 {
         let (now, until) = (round * 100, round * 100 + 100);
         let why = format!("the lease before has run out at {now}, for the {round}th time");
         let lease = claimer.takes(L2, "a", (now, until), why).await?;
-        let step = append(round + 2, &["step"], now + 1, by(lease.ticket));
+        let step = append(round + 1, &["step"], now + 1, by(lease.ticket));
         commits(&world, &run("a"), &step).await?;
     }
     Ok(())

@@ -221,7 +221,8 @@ async fn a_hot_queue_does_not_starve_a_cold_one(subject: Subject) -> Verdict {
                     create_in("hot", Due::At(at(time)), 0)
                 }]
             {
-                let world = subject.elsewhere()?.open().await?;
+                let subject = subject.elsewhere()?;
+                let world = subject.open().await?;
                 commits(&world, &run("m"), &create_in("cold", due, 1)).await?;
                 let mut arriving = Arriving::of(arriving);
                 arriving.arrive(&world, 6).await?;
@@ -269,7 +270,8 @@ async fn one_claimers_rhythm_starves_no_queue_of_another(subject: Subject) -> Ve
 /// With claims of many, each kind has its part of every claim, or of every other one.
 async fn large_claims_starve_nobody(subject: Subject) -> Verdict {
     for (old, new) in [(ready as fn(u64) -> Append, timed as fn(u64) -> Append), (timed, ready)] {
-        let world = subject.elsewhere()?.open().await?;
+        let subject = subject.elsewhere()?;
+        let world = subject.open().await?;
         commits(&world, &run("m"), &old(1)).await?;
         let mut arriving = Arriving::of(new);
         let claimer = Claimer::new(&world);

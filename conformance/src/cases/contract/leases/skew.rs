@@ -61,7 +61,8 @@ async fn a_fast_clock_takes_over_what_has_run_out_by_it(subject: Subject) -> Ver
 
 async fn whatever_the_clocks_no_lease_is_given_before_its_end(subject: Subject) -> Verdict {
     for seed in subject.seeds(3) {
-        let world = subject.elsewhere()?.open().await?;
+        let subject = subject.elsewhere()?;
+        let world = subject.open().await?;
         many_clocks(&world, seed).await.map_err(|failure| failure.at_seed(seed))?;
     }
     Ok(())

@@ -2,12 +2,12 @@
 
 use world_core::{By, Due, List, PhaseKind, Tag, World};
 
-use super::Listing;
 use crate::{
     case::{Case, case},
     claimer::{Claimer, commits},
     failure::{Verdict, ensure},
     kit::*,
+    listing::Listing,
     subject::Subject,
 };
 
@@ -48,7 +48,8 @@ fn all_seen(wanted: &[String], listing: &Listing<'_>, meanwhile: &str) -> Verdic
 
 async fn runs_deleted_behind_the_cursor_hide_no_other(subject: Subject) -> Verdict {
     for size in [1, 2, 3, 5] {
-        let world = subject.elsewhere()?.open().await?;
+        let subject = subject.elsewhere()?;
+        let world = subject.open().await?;
         let names = leased_runs(&world, 12).await?;
         let mut listing = Listing::new(&world, List::all(count(size)));
         while let Some(page) = listing.page().await? {
@@ -63,7 +64,8 @@ async fn runs_deleted_behind_the_cursor_hide_no_other(subject: Subject) -> Verdi
 
 async fn the_run_at_the_cursor_may_be_deleted(subject: Subject) -> Verdict {
     for is_last in [true, false] {
-        let world = subject.elsewhere()?.open().await?;
+        let subject = subject.elsewhere()?;
+        let world = subject.open().await?;
         let names = leased_runs(&world, 9).await?;
         let mut listing = Listing::new(&world, List::all(count(2)));
         while let Some(page) = listing.page().await? {
@@ -83,7 +85,8 @@ async fn the_run_at_the_cursor_may_be_deleted(subject: Subject) -> Verdict {
 
 async fn runs_created_on_both_sides_of_the_cursor_repeat_none(subject: Subject) -> Verdict {
     for size in [1, 2, 3] {
-        let world = subject.elsewhere()?.open().await?;
+        let subject = subject.elsewhere()?;
+        let world = subject.open().await?;
         let names = leased_runs(&world, 10).await?;
         // One that comes twice fails in the listing; new ones stop coming, so that it can end.
         let mut listing = Listing::new(&world, List::all(count(size)));
@@ -103,7 +106,8 @@ async fn runs_created_on_both_sides_of_the_cursor_repeat_none(subject: Subject) 
 
 async fn runs_that_change_between_pages_are_listed_once(subject: Subject) -> Verdict {
     for size in [1, 3] {
-        let world = subject.elsewhere()?.open().await?;
+        let subject = subject.elsewhere()?;
+        let world = subject.open().await?;
         let mut names = leased_runs(&world, 8).await?;
         for number in 0..8 {
             let name = format!("other {number}");
@@ -137,7 +141,8 @@ async fn runs_that_change_between_pages_are_listed_once(subject: Subject) -> Ver
 
 async fn runs_that_stop_matching_hide_no_other(subject: Subject) -> Verdict {
     for size in [1, 2, 3] {
-        let world = subject.elsewhere()?.open().await?;
+        let subject = subject.elsewhere()?;
+        let world = subject.open().await?;
         let names = leased_runs(&world, 12).await?;
         let list = List { phase: Some(PhaseKind::Leased), ..List::all(count(size)) };
         let mut listing = Listing::new(&world, list);

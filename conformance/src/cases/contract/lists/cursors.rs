@@ -2,12 +2,12 @@
 
 use world_core::{Cursor, Due, ErrorKind, List, World};
 
-use super::Listing;
 use crate::{
     case::{Case, case},
     claimer::commits,
     failure::{Verdict, ensure, ensure_eq},
     kit::*,
+    listing::Listing,
     subject::Subject,
 };
 

@@ -2,12 +2,12 @@
 
 use world_core::{By, Due, Kind, List, NewRun, PhaseKind, RunMeta, Tag, WorkflowName, World};
 
-use super::{listed, metas};
 use crate::{
     case::{Case, case},
     claimer::commits,
     failure::{Verdict, ensure_eq},
     kit::*,
+    listing::{listed, metas},
     subject::Subject,
 };
 

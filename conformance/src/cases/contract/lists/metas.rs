@@ -2,12 +2,12 @@
 
 use world_core::{By, Due, KeyId, Kind, List, NewRun, Phase, RunMeta, Tag, WorkflowName, World};
 
-use super::metas;
 use crate::{
     case::{Case, case},
     claimer::{Claimer, by, close_by, commits, rest_by, with_run},
     failure::{Failure, Verdict, ensure_eq},
     kit::*,
+    listing::metas,
     rule::Rule::{A5, L2},
     subject::Subject,
 };
@@ -59,7 +59,8 @@ async fn a_listing_says_what_the_creator_said(subject: Subject) -> Verdict {
             record.kind = Kind(kind);
             record.at = at(5);
         }
-        let (world, _) = with_run(&subject.elsewhere()?, create).await?;
+        let subject = subject.elsewhere()?;
+        let (world, _) = with_run(&subject, create).await?;
         let wanted = RunMeta {
             run: id("a"),
             workflow: new.workflow,

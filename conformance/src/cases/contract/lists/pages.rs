@@ -2,12 +2,12 @@
 
 use world_core::{By, Deleted, Due, List, World};
 
-use super::listed;
 use crate::{
     case::{Case, case},
     claimer::commits,
     failure::{Verdict, ensure_eq},
     kit::*,
+    listing::listed,
     subject::Subject,
 };
 
