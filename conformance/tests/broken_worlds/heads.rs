@@ -65,7 +65,8 @@ impl Heads {
     ) -> impl DoubleEndedIterator<Item = &Place> {
         self.put_in_line();
         let end = if is_timed { now } else { Timestamp::MAX };
-        let at = |time, run: &RunId| Place { queue: queue.clone(), is_timed, time, run: run.clone() };
+        let at =
+            |time, run: &RunId| Place { queue: queue.clone(), is_timed, time, run: run.clone() };
         self.lines.range(at(Timestamp::ZERO, &FIRST)..=at(end, &LAST))
     }
 

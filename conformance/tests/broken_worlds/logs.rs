@@ -162,9 +162,12 @@ impl Logs {
             let mut skipped = 0;
             // The ones that are not left are few: they are looked up one by one.
             loop {
-                let mut places = self.heads.due(queue, is_timed, due.claim.now);
-                let place = if from_newest { places.nth_back(skipped) } else { places.nth(skipped) };
-                let Some(place) = place.cloned() else { break };
+                let place = {
+                    let mut places = self.heads.due(queue, is_timed, due.claim.now);
+                    if from_newest { places.nth_back(skipped) } else { places.nth(skipped) }
+                        .cloned()
+                };
+                let Some(place) = place else { break };
                 if (due.is_left)(self, &place.run) {
                     firsts.push(place);
                     break;
@@ -208,7 +211,8 @@ impl Logs {
 
     /// Every due run, by name.
     pub(crate) fn all_due(&self, claim: &Claim) -> Vec<RunId> {
-        let is_due = |run: &Run| run.turn.is_due(claim.now) && claim.queues.contains(&run.new.queue);
+        let is_due =
+            |run: &Run| run.turn.is_due(claim.now) && claim.queues.contains(&run.new.queue);
         self.runs().filter(|(_, run, _)| is_due(run)).map(|(id, ..)| id.clone()).collect()
     }
 

@@ -47,7 +47,7 @@ fn only_what_is_over() -> Vec<Flaw> {
             "streams_stay",
             "the streams of a deleted run can still be read",
             delete = |logs, log, head| {
-                let (heads, records) = (logs.heads.clone(), logs.records.clone());
+                let (heads, records) = ((*logs.heads).clone(), logs.records.clone());
                 let deleted = logs.delete(log, head)?;
                 let is_stream = |other: &LogId| matches!(other, LogId::Stream(..));
                 logs.heads.extend(heads.into_iter().filter(|(other, _)| is_stream(other)));

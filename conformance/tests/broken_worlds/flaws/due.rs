@@ -68,17 +68,15 @@ fn order() -> Vec<Flaw> {
             L2,
             "ready_starves_timed",
             "a timed run is taken only when none is ready",
-            claim = |logs, claim| {
-                logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, false))
-            },
+            claim =
+                |logs, claim| { logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, false)) },
         ),
         flaw!(
             L2,
             "timed_starves_ready",
             "a ready run is taken only when no timed one is due",
-            claim = |logs, claim| {
-                logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, true))
-            },
+            claim =
+                |logs, claim| { logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, true)) },
         ),
         flaw!(
             L2,

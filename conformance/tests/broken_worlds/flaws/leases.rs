@@ -1,5 +1,7 @@
 //! Leases that are given twice, lost or kept: rules L1 and L3 to L5.
 
+use std::collections::BTreeMap;
+
 use tokio::task::yield_now;
 use world_core::{
     Appended, By, LogId, Position, Renewed, Ticket, Timestamp,
@@ -25,9 +27,9 @@ fn to_one() -> Vec<Flaw> {
                 Box::pin(async move {
                     let (leases, new) = {
                         let mut logs = base.logs();
-                        let old = logs.heads.clone();
+                        let old: BTreeMap<_, _> = (*logs.heads).clone();
                         let leases = logs.claim(claim);
-                        (leases, std::mem::replace(&mut logs.heads, old))
+                        (leases, std::mem::replace(&mut *logs.heads, old))
                     };
                     yield_now().await;
                     base.logs().heads.extend(new);
