@@ -1,9 +1,11 @@
 //! Edges that only a nasty World trips over: each was missing until a broken World passed.
 
 mod appends;
+mod deletes;
+mod leases;
 
 use crate::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [appends::cases()].into_iter().flatten().collect()
+    [appends::cases(), leases::cases(), deletes::cases()].into_iter().flatten().collect()
 }
