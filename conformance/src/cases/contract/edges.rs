@@ -3,9 +3,13 @@
 mod appends;
 mod deletes;
 mod leases;
+mod many;
 
 use crate::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [appends::cases(), leases::cases(), deletes::cases()].into_iter().flatten().collect()
+    [appends::cases(), leases::cases(), deletes::cases(), many::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -344,7 +344,7 @@ fn what_is_the_same() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            A6,
+            D2,
             "used_tokens_not_known_again",
             "in a token's log that goes on after a deletion nothing is known again",
             append = |logs, log, append| {

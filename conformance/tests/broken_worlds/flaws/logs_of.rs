@@ -253,7 +253,7 @@ pub(crate) fn flaws() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            T1,
+            R4,
             "token_is_listed",
             "a token's log is listed as a run",
             list = |logs, list| {

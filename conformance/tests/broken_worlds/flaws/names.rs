@@ -1,8 +1,8 @@
 //! Names and bodies that are not kept as they are: rule I1.
 
 use world_core::{
-    By, KeyId, Kind, LogId, Page, Position, Queue, Record, RunId, Sealed, StreamName, Timestamp,
-    Token, WorkflowName,
+    By, KeyId, Kind, LogId, Page, Queue, Record, RunId, Sealed, StreamName, Timestamp, Token,
+    WorkflowName,
 };
 
 use crate::flaw::{Flaw, flaw, with_records};

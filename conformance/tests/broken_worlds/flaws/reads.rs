@@ -262,7 +262,7 @@ fn paged() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            R2,
+            R3,
             "logs_of_1000_records",
             "a log keeps its last 1000 records",
             page = |logs, log, after, limit| {
