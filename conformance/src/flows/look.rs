@@ -73,7 +73,7 @@ impl Look {
             }
             Some(last) if last.is_end() => Ok(Standing::Ended),
             Some(_) if flow.sample.cancel && !kinds.contains(&Kind::CANCEL_REQUESTED) => {
-                let resting = self.runs(PhaseKind::Waiting).await?;
+                let resting = self.runs(Some(PhaseKind::Waiting)).await?;
                 let rests = resting.iter().any(|meta| meta.run == *run);
                 Ok(if rests { Standing::ToBeCancelled } else { Standing::Open })
             }
@@ -83,32 +83,24 @@ impl Look {
 
     /// Moves a clock to the next due time, or a little on if a lease has to run out.
     pub(crate) async fn pass_time(&self, clock: &VirtualClock) -> Verdict {
-        match self.next(clock.now()).await? {
+        // One listing: between two of them another worker may move a run on.
+        let runs = self.runs(None).await?;
+        let is_in = |phase| runs.iter().any(|meta| meta.phase == phase);
+        match next_of(&runs, clock.now()) {
             Some(next) => {
                 clock.set(next);
                 Ok(())
             }
-            None if self.runs(PhaseKind::Ready).await?.is_empty() => {
+            None if is_in(Phase::Parked) && !is_in(Phase::Ready) => {
                 Err(Failure::failed("every run waits, and nothing will wake any of them"))
             }
-            None => Ok(()), // a claim may give fewer than are due
+            None => Ok(()), // a claim may give fewer than are due, and another worker may end them
         }
     }
 
-    /// When something is due next, if anything waits for a time.
-    pub(crate) async fn next(&self, now: Timestamp) -> Verdict<Option<Timestamp>> {
-        let waiting = self.runs(PhaseKind::Waiting).await?;
-        let times = waiting.iter().filter_map(|meta| match meta.phase {
-            Phase::Waiting(time) => Some(time),
-            _ => None,
-        });
-        let is_leased = !self.runs(PhaseKind::Leased).await?.is_empty();
-        Ok(times.chain(is_leased.then(|| now.plus(LEASE_TICK))).min())
-    }
-
-    async fn runs(&self, phase: PhaseKind) -> Verdict<Vec<RunMeta>> {
+    async fn runs(&self, phase: Option<PhaseKind>) -> Verdict<Vec<RunMeta>> {
         let limit = NonZeroU32::MIN.saturating_add(255);
-        let mut list = List { phase: Some(phase), ..List::all(limit) };
+        let mut list = List { phase, ..List::all(limit) };
         let mut runs = Vec::new();
         for _ in 0..PAGES_MAX {
             let page = self.world.list(&list).await?;
@@ -120,4 +112,14 @@ impl Look {
         }
         Err(Failure::failed(format!("a listing has not ended after {PAGES_MAX} pages")))
     }
+}
+
+/// When one of these runs is due next, if any waits for a time.
+fn next_of(runs: &[RunMeta], now: Timestamp) -> Option<Timestamp> {
+    let times = runs.iter().filter_map(|meta| match meta.phase {
+        Phase::Waiting(time) => Some(time),
+        Phase::Leased => Some(now.plus(LEASE_TICK)),
+        _ => None,
+    });
+    times.min()
 }
