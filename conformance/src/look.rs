@@ -66,10 +66,11 @@ pub(crate) async fn whole(world: &Handle, log: &LogId) -> Verdict<Page> {
         }
         let page = page(world, log, last, NonZeroU32::MAX).await?;
         all.head = page.head;
-        if page.records.is_empty() {
-            break;
-        }
+        let goes_on = page.records.first().is_some_and(|next| next.position == last.next());
         all.records.extend(page.records);
+        if !goes_on {
+            break; // with a record too many, if there is one: the page is wrong
+        }
     }
     Ok(all)
 }
