@@ -11,7 +11,11 @@ mod limits;
 mod model;
 mod secrecy;
 
-use crate::case::Case;
+use crate::{
+    case::Case,
+    failure::{Failure, Verdict},
+    part::Stage,
+};
 
 /// Every case of the suite, in the order of the groups.
 #[must_use]
@@ -31,4 +35,12 @@ pub fn cases() -> Vec<Case> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Plays a part of a case, in a second process.
+pub(crate) async fn play(part: &str, stage: Stage) -> Verdict {
+    match durability::part(part) {
+        Some(play) => play(stage).await,
+        None => Err(Failure::failed(format!("no part is named {part}"))),
+    }
 }

@@ -7,6 +7,9 @@ use world_core::World;
 
 use crate::{
     failure::{Failure, Verdict, error_text},
+    needs::Needs,
+    part::Parts,
+    settings::Settings,
     site::Site,
 };
 
@@ -18,11 +21,17 @@ type Dump = dyn Fn(Site) -> BoxFuture<'static, Result<Vec<u8>, String>> + Send +
 pub(crate) struct Factory {
     open: Arc<Open>,
     dump: Option<Arc<Dump>>,
+    needs: Option<Needs>,
+    parts: Option<Parts>,
 }
 
 impl fmt::Debug for Factory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Factory").field("dumps", &self.dump.is_some()).finish_non_exhaustive()
+        f.debug_struct("Factory")
+            .field("dumps", &self.dump.is_some())
+            .field("needs", &self.needs)
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,7 +53,7 @@ impl Factory {
                 opening.await.map(|world| Arc::new(world) as Arc<dyn World>).map_err(text_of)
             })
         };
-        Self { open: Arc::new(open), dump: None }
+        Self { open: Arc::new(open), dump: None, needs: None, parts: None }
     }
 
     pub(crate) fn dumped_by<F, Fut, E>(mut self, dump: F) -> Self
@@ -58,6 +67,31 @@ impl Factory {
             Box::pin(async move { dumping.await.map_err(text_of) })
         }));
         self
+    }
+
+    pub(crate) fn needing<F, E>(mut self, check: F) -> Self
+    where
+        F: Fn() -> Result<(), E> + Send + Sync + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.needs = Some(Needs::new(check));
+        self
+    }
+
+    /// Says how this program is started again to play a part.
+    pub(crate) fn played_by(mut self, parts: Parts) -> Self {
+        self.parts = Some(parts);
+        self
+    }
+
+    /// How this program is started again to play a part, if it can be.
+    pub(crate) const fn parts(&self) -> Option<&Parts> {
+        self.parts.as_ref()
+    }
+
+    /// Fails when what the World needs is missing.
+    pub(crate) fn needs_met(&self, settings: &Settings) -> Verdict {
+        self.needs.as_ref().map_or(Ok(()), |needs| needs.met(settings))
     }
 
     pub(crate) async fn open(&self, site: Site) -> Result<Arc<dyn World>, String> {

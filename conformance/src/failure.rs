@@ -53,6 +53,10 @@ impl Failure {
         Self { cause, what: what.into(), seed: None }
     }
 
+    pub(crate) fn hung(what: impl Into<String>) -> Self {
+        Self::new(Cause::Hung, what)
+    }
+
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         Self::new(Cause::Panicked, format!("panicked: {}", panic_text(panic)))
     }

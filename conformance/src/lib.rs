@@ -27,10 +27,16 @@ mod factory;
 mod failure;
 mod flows;
 mod golden;
+mod journal;
 mod kit;
+mod look;
+pub mod model;
+mod needs;
+mod part;
 mod report;
 mod rule;
 mod run;
+pub mod server;
 mod settings;
 mod site;
 mod subject;
@@ -51,7 +57,8 @@ pub use suite::Suite;
 /// The whole test target of a World: its `main`, from a factory.
 ///
 /// The factory takes a [`Site`] and gives a future of a `Result` with the World. The same site is
-/// the same data; sites share nothing. Optional: `dump`, see [`Suite::dump`].
+/// the same data; sites share nothing. Optional: `dump`, see [`Suite::dump`], and `needs`, see
+/// [`Suite::needs`].
 ///
 /// ```no_run
 /// # use {std::sync::Mutex, world_core::MemoryWorld};
@@ -69,7 +76,10 @@ macro_rules! suite {
     ($open:expr $(, $option:ident = $value:expr)* $(,)?) => {
         fn main() -> ::std::process::ExitCode {
             let name = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_CRATE_NAME"));
-            $crate::Suite::new(name, $open)$(.$option($value))*.main()
+            $crate::Suite::new(name, $open)
+                .reports(option_env!("CARGO_TARGET_TMPDIR"))
+                $(.$option($value))*
+                .main()
         }
 
         #[test]

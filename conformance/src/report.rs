@@ -1,45 +1,15 @@
 //! What a run of the suite has shown.
 
-use std::{collections::BTreeMap, fmt};
+mod entry;
 
-use crate::{
-    case::{Case, Group},
-    failure::{Cause, Failure},
-    rule::Rule,
-    run::Outcome,
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt,
 };
 
-/// What came of one case.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// The case's name.
-    pub case: String,
-    /// Its group.
-    pub group: Group,
-    /// The rules it rests on.
-    pub rules: Vec<Rule>,
-    /// What came of it.
-    pub outcome: Outcome,
-}
+use crate::{case::Group, cases, failure::Failure, needs::Needs, rule::Rule, settings::Settings};
 
-impl Entry {
-    pub(crate) fn new(case: &Case, outcome: Outcome) -> Self {
-        let (name, rules) = (case.name().to_owned(), case.rules().to_vec());
-        Self { case: name, group: case.group(), rules, outcome }
-    }
-
-    /// Why it did not pass, if it did not.
-    #[must_use]
-    pub fn failure(&self) -> Option<&Failure> {
-        self.outcome.verdict.as_ref().err()
-    }
-
-    /// Whether it was neither passed nor failed.
-    #[must_use]
-    pub fn is_unproven(&self) -> bool {
-        self.failure().is_some_and(|failure| failure.cause == Cause::NotProven)
-    }
-}
+pub use entry::Entry;
 
 /// What a run of the suite has shown: an entry a case.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +22,7 @@ pub struct Report {
 struct Line {
     passed: u64,
     failed: u64,
-    unproven: BTreeMap<String, u64>,
+    unproven: u64,
     seeds: u64,
     calls: u64,
     faults: u64,
@@ -62,9 +32,7 @@ impl Line {
     fn add(&mut self, entry: &Entry) {
         match entry.failure() {
             None => self.passed += 1,
-            Some(failure) if entry.is_unproven() => {
-                *self.unproven.entry(failure.what.clone()).or_default() += 1;
-            }
+            Some(_) if entry.is_unproven() => self.unproven += 1,
             Some(_) => self.failed += 1,
         }
         self.seeds += entry.outcome.seeds;
@@ -74,15 +42,24 @@ impl Line {
 }
 
 impl Report {
-    /// The rules of which every case that was run has passed, and at least one was.
+    /// The rules that were proven: every case that rests on one was run, none failed, and one of
+    /// the contract group passed.
     #[must_use]
     pub fn proven(&self) -> Vec<Rule> {
-        let of = |rule: Rule| self.entries.iter().filter(move |entry| entry.rules.contains(&rule));
-        let is_proven = |rule: &Rule| {
-            of(*rule).any(|entry| entry.group == Group::Contract)
-                && of(*rule).all(|entry| entry.failure().is_none() || entry.is_unproven())
+        let missing: BTreeSet<Rule> =
+            self.not_run().into_iter().flat_map(|(_, rules)| rules.iter().copied()).collect();
+        let failed: BTreeSet<Rule> =
+            self.failed().flat_map(|(entry, _)| entry.rules.iter().copied()).collect();
+        let passed: BTreeSet<Rule> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.group == Group::Contract && entry.failure().is_none())
+            .flat_map(|entry| entry.rules.iter().copied())
+            .collect();
+        let is_proven = |rule: &&Rule| {
+            passed.contains(rule) && !failed.contains(rule) && !missing.contains(rule)
         };
-        Rule::ALL.iter().copied().filter(is_proven).collect()
+        Rule::ALL.iter().filter(is_proven).copied().collect()
     }
 
     /// The cases that failed.
@@ -90,10 +67,15 @@ impl Report {
         let failed = |entry: &&Entry| !entry.is_unproven();
         self.entries.iter().filter(failed).filter_map(|entry| Some((entry, entry.failure()?)))
     }
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The cases that were not run, with the rules they rest on.
+    fn not_run(&self) -> Vec<(String, &'static [Rule])> {
+        let run: HashSet<&str> = self.entries.iter().map(|entry| entry.case.as_str()).collect();
+        let missing = cases().into_iter().filter(|case| !run.contains(case.name()));
+        missing.map(|case| (case.name().to_owned(), case.rules())).collect()
+    }
+
+    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: BTreeMap<Group, Line> = BTreeMap::new();
         let mut all = Line::default();
         for entry in &self.entries {
@@ -105,20 +87,49 @@ impl fmt::Display for Report {
             "{:<12} {:>7} {:>7} {:>11} {:>7} {:>12} {:>8}",
             "cases", "passed", "failed", "not proven", "seeds", "store calls", "faults"
         )?;
-        let mut row = |name: &str, line: &Line| {
-            let Line { passed, failed, seeds, calls, faults, .. } = line;
-            let unproven: u64 = line.unproven.values().sum();
+        let lines = lines.iter().map(|(group, line)| (group.name(), line));
+        for (name, line) in lines.chain([("all", &all)]) {
+            let Line { passed, failed, unproven, seeds, calls, faults } = line;
             writeln!(
                 f,
                 "{name:<12} {passed:>7} {failed:>7} {unproven:>11} {seeds:>7} {calls:>12} {faults:>8}"
-            )
-        };
-        for (group, line) in &lines {
-            row(group.name(), line)?;
+            )?;
         }
-        row("all", &all)?;
-        for (why, cases) in &all.unproven {
-            writeln!(f, "not proven: {cases} cases, since {why}")?;
+        Ok(())
+    }
+
+    /// Why cases were not proven, a group and reason a line.
+    fn reasons(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut reasons: BTreeMap<(Group, &str), u64> = BTreeMap::new();
+        let mut is_ignored = false;
+        for entry in self.entries.iter().filter(|entry| entry.is_unproven()) {
+            let Some(failure) = entry.failure() else { continue };
+            is_ignored |= Needs::is_ignored(failure);
+            *reasons.entry((entry.group, &failure.what)).or_default() += 1;
+        }
+        for ((group, why), count) in reasons {
+            let cases = if count == 1 { "1 case".to_owned() } else { format!("{count} cases") };
+            writeln!(f, "not proven: {cases} of {group}, since {why}")?;
+        }
+        if is_ignored {
+            let variable = Settings::IGNORE_MISSING;
+            writeln!(f, "NOTHING IS PROVEN of the cases that {variable}=1 has ignored")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.table(f)?;
+        for (entry, failure) in self.failed() {
+            let what = failure.to_string();
+            writeln!(f, "failed: {}: {}", entry.case, what.lines().next().unwrap_or_default())?;
+        }
+        self.reasons(f)?;
+        let not_run = self.not_run().len();
+        if not_run > 0 {
+            writeln!(f, "not run: {not_run} cases; a rule is proven when all its cases were run")?;
         }
         let proven = self.proven();
         let open: Vec<_> =

@@ -2,7 +2,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -10,7 +14,7 @@ use std::{
 use crate::{
     case::Case,
     factory::Factory,
-    failure::{Cause, Failure, Verdict},
+    failure::{Failure, Verdict},
     settings::Settings,
     subject::{Subject, Tally},
     watch::Watch,
@@ -33,24 +37,18 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// What ends the waiting for a case.
-enum End {
-    Case(Verdict),
-    Panic(String),
-}
+/// The most store calls of a case, at the usual effort: far more than any makes of a World whose
+/// answers come to an end.
+const CALLS_MAX: u64 = 1_000_000;
 
 /// Runs a case in a thread and a runtime of its own. A World that hangs keeps the thread.
 pub(crate) fn run(case: &Arc<Case>, factory: &Factory, settings: &Arc<Settings>) -> Outcome {
     let (end, ended) = mpsc::channel();
-    let (on_panic, panicked) = mpsc::channel();
-    let forwarded = end.clone();
-    // One waits for the case's end and for a panic of the World in any of its tasks.
-    thread::spawn(move || {
-        if let Ok(said) = panicked.recv() {
-            let _ = forwarded.send(End::Panic(said)); // the case may be over
-        }
-    });
-    let watch = Arc::new(Watch::new(on_panic));
+    let at_once = end.clone();
+    let calls_max = CALLS_MAX.saturating_mul(settings.effort);
+    let watch = Arc::new(Watch::new(settings.call_bound, calls_max, move |failure| {
+        let _ = at_once.send(Err(failure)); // the case may be over
+    }));
     let tally = Arc::new(Tally::default());
     let began = Instant::now();
     let running = {
@@ -58,29 +56,21 @@ pub(crate) fn run(case: &Arc<Case>, factory: &Factory, settings: &Arc<Settings>)
         let (watch, tally) = (Arc::clone(&watch), Arc::clone(&tally));
         move || {
             let verdict = catch_unwind(AssertUnwindSafe(|| {
-                let runtime = tokio::runtime::Builder::new_multi_thread()
-                    .worker_threads(2)
-                    .enable_all()
-                    .build()
-                    .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
-                let subject = Subject::new(factory, settings, watch, tally)?;
-                let verdict = runtime.block_on(case.run(subject));
-                runtime.shutdown_background();
-                verdict
+                watch.watched_now("the check of what the suite needs", || {
+                    factory.needs_met(&settings)
+                })?;
+                in_runtime(&case, Subject::new(factory, settings, watch, tally)?)
             }));
             let verdict = verdict.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)));
-            let _ = end.send(End::Case(verdict)); // nobody waits for one that took too long
+            let _ = end.send(verdict); // nobody waits for one that took too long
         }
     };
     let started = thread::Builder::new().name(case.name().to_owned()).spawn(running);
     let verdict = match started {
         Err(error) => Err(Failure::failed(format!("no thread: {error}"))),
-        Ok(_) => match ended.recv_timeout(settings.bound) {
-            Ok(End::Case(verdict)) => verdict,
-            Ok(End::Panic(said)) => Err(Failure::new(Cause::Panicked, said)),
-            Err(_) => Err(hung(&watch, settings.bound)),
-        },
+        Ok(_) => the_end(&ended, &watch, settings, began),
     };
+    watch.end();
     Outcome {
         last_calls: if verdict.is_ok() { Vec::new() } else { watch.last_calls() },
         verdict,
@@ -91,6 +81,41 @@ pub(crate) fn run(case: &Arc<Case>, factory: &Factory, settings: &Arc<Settings>)
     }
 }
 
+fn in_runtime(case: &Case, subject: Subject) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
+    let verdict = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case.run(subject))));
+    runtime.shutdown_background(); // a task that hangs is left behind
+    verdict.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))
+}
+
+/// Waits for the case's verdict, until it or one of its store calls has taken too long.
+fn the_end(
+    ended: &Receiver<Verdict>,
+    watch: &Watch,
+    settings: &Settings,
+    began: Instant,
+) -> Verdict {
+    loop {
+        let (now, left) = (Instant::now(), settings.bound.saturating_sub(began.elapsed()));
+        // A call that begins while we wait is overdue no sooner than after the bound of a call.
+        let until_overdue = watch.first_overdue().map(|end| end.saturating_duration_since(now));
+        let wait = left.min(settings.call_bound).min(until_overdue.unwrap_or(Duration::MAX));
+        if let Ok(verdict) = ended.recv_timeout(wait) {
+            return verdict;
+        }
+        if let Some(call) = watch.overdue() {
+            return Err(Failure::hung(format!("{call} ({} sets the bound)", Settings::CALL_BOUND)));
+        }
+        if began.elapsed() >= settings.bound {
+            return Err(hung(watch, settings.bound));
+        }
+    }
+}
+
 fn hung(watch: &Watch, bound: Duration) -> Failure {
     let under_way = watch.under_way();
     let calls = if under_way.is_empty() {
@@ -98,9 +123,6 @@ fn hung(watch: &Watch, bound: Duration) -> Failure {
     } else {
         under_way.join("; ")
     };
-    let bound = bound.as_secs();
-    Failure::new(
-        Cause::Hung,
-        format!("it has not ended within {bound} s ({} sets the bound): {calls}", Settings::BOUND),
-    )
+    let (bound, variable) = (bound.as_secs_f64(), Settings::BOUND);
+    Failure::hung(format!("it has not ended within {bound} s ({variable} sets the bound): {calls}"))
 }

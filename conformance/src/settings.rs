@@ -11,6 +11,7 @@ use crate::site::Site;
 /// | `CONFORMANCE_SEED` | the first seed of cases that draw | 1 |
 /// | `CONFORMANCE_EFFORT` | how many times the usual number of seeds | 1 |
 /// | `CONFORMANCE_BOUND` | the most seconds a case may take | 120 |
+/// | `CONFORMANCE_CALL_BOUND` | the most seconds a store call may take | 30 |
 /// | `CONFORMANCE_IGNORE_MISSING` | `1`: what needs a server that is missing is ignored, not failed | |
 /// | `CONFORMANCE_KEEP` | anything: the directories of sites are kept | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub effort: u64,
     /// The most time a case may take.
     pub bound: Duration,
+    /// The most time a store call may take; a `wait` so much beyond its deadline.
+    pub call_bound: Duration,
     /// Whether what needs a server that is missing is ignored rather than failed.
     pub ignore_missing: bool,
     /// Whether the directories of sites are kept.
@@ -33,6 +36,7 @@ impl Default for Settings {
             seed: 1,
             effort: 1,
             bound: Duration::from_secs(120),
+            call_bound: Duration::from_secs(30),
             ignore_missing: false,
             keep: false,
         }
@@ -46,6 +50,8 @@ impl Settings {
     pub const EFFORT: &'static str = "CONFORMANCE_EFFORT";
     /// The variable with the most seconds a case may take.
     pub const BOUND: &'static str = "CONFORMANCE_BOUND";
+    /// The variable with the most seconds a store call may take.
+    pub const CALL_BOUND: &'static str = "CONFORMANCE_CALL_BOUND";
     /// The variable that lets missing servers be ignored.
     pub const IGNORE_MISSING: &'static str = "CONFORMANCE_IGNORE_MISSING";
 
@@ -55,10 +61,14 @@ impl Settings {
     /// The variable whose value is not a number, in words.
     pub fn from_env() -> Result<Self, String> {
         let default = Self::default();
+        let seconds = |name, default| -> Result<Duration, String> {
+            Ok(number(name)?.map_or(default, |seconds| Duration::from_secs(seconds.max(1))))
+        };
         Ok(Self {
             seed: number(Self::SEED)?.unwrap_or(default.seed),
             effort: number(Self::EFFORT)?.unwrap_or(default.effort).max(1),
-            bound: number(Self::BOUND)?.map_or(default.bound, |s| Duration::from_secs(s.max(1))),
+            bound: seconds(Self::BOUND, default.bound)?,
+            call_bound: seconds(Self::CALL_BOUND, default.call_bound)?,
             ignore_missing: env::var(Self::IGNORE_MISSING).is_ok_and(|value| value == "1"),
             keep: env::var_os(Site::KEEP).is_some(),
         })
@@ -67,7 +77,8 @@ impl Settings {
 
 fn number(name: &str) -> Result<Option<u64>, String> {
     match env::var(name) {
-        Err(_) => Ok(None),
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(text)) => Err(format!("{name} is {text:?}, not a number")),
         Ok(text) => match text.parse() {
             Ok(number) => Ok(Some(number)),
             Err(_) => Err(format!("{name} is {text:?}, which is not a number")),

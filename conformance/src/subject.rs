@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use world_core::World;
@@ -13,6 +14,7 @@ use world_core::World;
 use crate::{
     factory::Factory,
     failure::{Failure, Verdict},
+    part::{Parts, Player},
     settings::Settings,
     site::Site,
     watch::{Watch, Watched},
@@ -57,7 +59,8 @@ impl Subject {
             Ok(_) => "opened".to_owned(),
             Err(error) => error.clone(),
         };
-        let world = self.watch.watched("the factory".to_owned(), opening, summary).await;
+        let (what, longer) = ("the factory".to_owned(), Duration::ZERO);
+        let world = self.watch.watched(what, longer, opening, summary).await;
         let world = world
             .map_err(|error| Failure::failed(format!("the factory gave no World: {error}")))?;
         Ok(Arc::new(Watched { world, watch: Arc::clone(&self.watch) }))
@@ -103,7 +106,21 @@ impl Subject {
     /// # Errors
     /// [`Cause::NotProven`](crate::Cause::NotProven) when there is nothing to look at.
     pub async fn dump(&self) -> Verdict<Vec<u8>> {
-        self.factory.dump(self.site.clone()).await
+        let dumping = self.factory.dump(self.site.clone());
+        let summary = |dump: &Verdict<Vec<u8>>| match dump {
+            Ok(bytes) => format!("{} bytes", bytes.len()),
+            Err(failure) => failure.to_string(),
+        };
+        self.watch.watched("the dump".to_owned(), Duration::ZERO, dumping, summary).await
+    }
+
+    /// Starts this program again, as a second process that plays a part at this site.
+    ///
+    /// # Errors
+    /// [`Cause::NotProven`](crate::Cause::NotProven) when the suite was not told how to.
+    pub(crate) fn play(&self, part: &'static str, arguments: &[u64]) -> Verdict<Player> {
+        let parts = self.factory.parts().ok_or_else(Parts::missing)?;
+        parts.play(part, &self.site, arguments, Arc::clone(&self.watch))
     }
 }
 

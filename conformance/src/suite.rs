@@ -1,20 +1,16 @@
-//! The suite of one World: every case, as tests that `cargo test` and nextest know how to run.
+//! The suite of one World: every case, for tests that `cargo test` and nextest know how to run.
 
-use std::{
-    error::Error as StdError,
-    fmt::Write as _,
-    future::Future,
-    process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod program;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::{error::Error as StdError, ffi::OsString, future::Future, path::PathBuf, sync::Arc};
+
 use world_core::World;
 
 use crate::{
     case::Case,
     cases,
     factory::Factory,
+    part::{self, Parts},
     report::{Entry, Report},
     run::run,
     settings::Settings,
@@ -26,6 +22,7 @@ use crate::{
 pub struct Suite {
     name: String,
     factory: Factory,
+    reports: Option<PathBuf>,
 }
 
 impl Suite {
@@ -37,7 +34,7 @@ impl Suite {
         W: World,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        Self { name: name.into(), factory: Factory::new(open) }
+        Self { name: name.into(), factory: Factory::new(open), reports: None }
     }
 
     /// Gives the suite all bytes that the store holds of a site, so that it can look for payloads
@@ -50,6 +47,30 @@ impl Suite {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         self.factory = self.factory.dumped_by(dump);
+        self
+    }
+
+    /// Checks what the World needs, a server for instance, once a process, before the first case.
+    ///
+    /// An error fails every case, and says what to do: "start redis-server, or set REDIS_URL".
+    /// Only `CONFORMANCE_IGNORE_MISSING=1` makes ignored cases of failed ones; then nothing is
+    /// proven, and the report says so. The check may start a server: see
+    /// [`server::shared`](crate::server::shared).
+    #[must_use]
+    pub fn needs<F, E>(mut self, check: F) -> Self
+    where
+        F: Fn() -> Result<(), E> + Send + Sync + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        self.factory = self.factory.needing(check);
+        self
+    }
+
+    /// Where [`main`](Self::main) keeps the reports of the latest runs; the directory of temporary
+    /// files by default.
+    #[must_use]
+    pub fn reports(mut self, dir: Option<impl Into<PathBuf>>) -> Self {
+        self.reports = dir.map(Into::into);
         self
     }
 
@@ -70,55 +91,39 @@ impl Suite {
         report
     }
 
-    /// The `main` of a test target without a harness.
-    #[must_use]
-    #[allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
-    pub fn main(self) -> ExitCode {
-        let arguments = Arguments::from_args();
-        let settings = match Settings::from_env() {
-            Ok(settings) => Arc::new(settings),
-            Err(wrong) => {
-                eprintln!("{wrong}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let report = Arc::new(Mutex::new(Report::default()));
-        let trial = |case: Case| {
-            let (case, factory) = (Arc::new(case), self.factory.clone());
-            let (settings, report) = (Arc::clone(&settings), Arc::clone(&report));
-            Trial::ignorable_test(case.name().to_owned(), move || {
-                let outcome = run(&case, &factory, &settings);
-                let entry = Entry::new(&case, outcome);
-                let completion = completion(&entry);
-                report.lock().unwrap_or_else(PoisonError::into_inner).entries.push(entry);
-                completion
-            })
-        };
-        let conclusion = libtest_mimic::run(&arguments, cases().into_iter().map(trial).collect());
-        if !arguments.list {
-            let report = report.lock().unwrap_or_else(PoisonError::into_inner);
-            println!("{}\n{report}\n", self.name);
+    /// Lets another harness than [`main`](Self::main) prove what needs a second process: one that
+    /// is killed.
+    ///
+    /// The second process is this program, started with `arguments`, with which it must come here
+    /// again, to a suite of the same name. There it plays its part, and this gives its exit code;
+    /// everywhere else it gives the suite.
+    ///
+    /// ```no_run
+    /// # use {conformance::{Settings, Suite}, world_core::MemoryWorld};
+    /// # async fn open(_: conformance::Site) -> world_core::Result<MemoryWorld> { Ok(MemoryWorld::new()) }
+    /// # fn proves() {
+    /// // In a #[test] that is named `my_world_keeps_its_contract`:
+    /// let again = ["my_world_keeps_its_contract", "--exact", "--nocapture"];
+    /// let suite = match Suite::new("my world", open).part(again) {
+    ///     Ok(suite) => suite,
+    ///     Err(played) => std::process::exit(played),
+    /// };
+    /// let report = suite.run(Settings::default(), |_| true);
+    /// assert_eq!(report.failed().count(), 0, "{report}");
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The exit code of this process, which has played its part.
+    pub fn part<A: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Self, i32> {
+        if let Some(played) = part::play(&self.name, &self.factory) {
+            return Err(played);
         }
-        conclusion.exit_code()
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        self.factory = self.factory.played_by(Parts::new(&self.name, arguments));
+        Ok(self)
     }
-}
-
-fn completion(entry: &Entry) -> Result<Completion, Failed> {
-    let Some(failure) = entry.failure() else { return Ok(Completion::Completed) };
-    if entry.is_unproven() {
-        return Ok(Completion::ignored_with(&failure.what));
-    }
-    let mut text = failure.to_string();
-    if failure.rule().is_none() && !entry.rules.is_empty() {
-        let ids: Vec<_> = entry.rules.iter().map(|rule| rule.id()).collect();
-        let _ = write!(text, "\nthe case rests on: {}", ids.join(", "));
-    }
-    if let Some(seed) = failure.seed {
-        let _ = write!(text, "\nrepeat with {}={seed} and the case's name", Settings::SEED);
-    }
-    if !entry.outcome.last_calls.is_empty() {
-        let _ =
-            write!(text, "\nthe last store calls:\n  {}", entry.outcome.last_calls.join("\n  "));
-    }
-    Err(Failed::from(text))
 }

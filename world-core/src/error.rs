@@ -36,6 +36,19 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// An error of this kind with what a store or another library says as its words and cause.
+    /// For causes that hold no payload and no key in their words.
+    ///
+    /// ```
+    /// # use world_core::ErrorKind;
+    /// let error = ErrorKind::Unavailable.because(std::io::Error::other("the disk is full"));
+    /// assert_eq!(error.to_string(), "unavailable: the disk is full");
+    /// ```
+    #[must_use]
+    pub fn because(self, cause: impl StdError + Send + Sync + 'static) -> Error {
+        Error::new(self, cause.to_string()).source(cause)
+    }
+
     const fn words(self) -> &'static str {
         match self {
             Self::Unavailable => "unavailable",

@@ -2,8 +2,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::{
-    Kind, LogId, Position, RunId, StreamName, Timestamp, Token, codec,
+    Due, Kind, LogId, NewRun, Position, Queue, RunId, StreamName, Tag, Ticket, Timestamp, Token,
+    WorkflowName, codec,
+    head::{Head, Run, Turn},
     ids::KeyId,
     record::{Record, Sealed},
     seal::{Key, Keyring, Plain, Seal},
@@ -121,4 +125,68 @@ async fn every_envelope_is_written_as_the_newest_golden_file_has_it() {
         let sealed = log.seal_with(&nonce, position, kind, at, &hex(&block["plain"])).unwrap();
         assert_eq!(sealed.body.as_bytes(), wanted.body.as_bytes(), "{}", block["name"]);
     }
+}
+
+/// Checks that a value is what the golden files have under its name, as MessagePack and as JSON,
+/// in every version read and in the newest written.
+fn is_stored_as<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    name: &str,
+    value: &T,
+) {
+    let versions = blocks("stored");
+    for block in versions.concat().iter().filter(|block| block["name"] == name) {
+        let read: T = rmp_serde::from_slice(&hex(&block["hex"])).unwrap();
+        assert_eq!(&read, value, "{name}");
+        let read: T = serde_json::from_str(&block["json"]).unwrap();
+        assert_eq!(&read, value, "{name}");
+    }
+    let newest = versions.last().unwrap().iter().find(|block| block["name"] == name).unwrap();
+    assert_eq!(serde_json::to_string(value).unwrap(), newest["json"], "{name}");
+    assert_eq!(rmp_serde::to_vec_named(value).unwrap(), hex(&newest["hex"]), "{name}");
+}
+
+fn head_of_a_run(due: Due, turn: Turn) -> Head {
+    let at = Timestamp::from_millis;
+    let ticket = Ticket::from_bytes([7; 16]);
+    let new = NewRun {
+        queue: Queue::new("parcels").unwrap(),
+        workflow: WorkflowName::new("ship").unwrap(),
+        due,
+        parent: (due == Due::Never).then(|| RunId::new("order-7").unwrap()),
+        tags: vec![Tag::from_bytes([9; 16])],
+        key: KeyId::new("k1").unwrap(),
+        lease: (due == Due::Now).then(|| (ticket, at(1_700_000_015_000))),
+    };
+    let run = Run {
+        new: new.into(),
+        created: at(1_700_000_000_000),
+        last: Kind(2),
+        closed: due == Due::Never,
+        attempt: 1,
+        turn,
+    };
+    Head { head: Position::new(300), base: Position::START, deleted: false, run: Some(run) }
+}
+
+#[test]
+fn what_a_world_stores_is_written_and_read_as_the_golden_files_have_it() {
+    let at = Timestamp::from_millis(1_700_000_000_000);
+    let (ticket, until) = (Ticket::from_bytes([7; 16]), Timestamp::from_millis(1_700_000_015_000));
+    for (name, due, turn) in [
+        ("leased", Due::Now, Turn::Leased { ticket, until }),
+        ("ready", Due::At(at), Turn::Ready { since: at }),
+        ("waiting", Due::At(at), Turn::Waiting(until)),
+        ("parked", Due::Never, Turn::Parked),
+    ] {
+        is_stored_as(name, &head_of_a_run(due, turn));
+    }
+    let head = Position::new(5);
+    is_stored_as("token", &Head { head, base: Position::new(2), deleted: false, run: None });
+    is_stored_as("tombstone", &Head { head, base: head, deleted: true, run: None });
+    let body = Sealed::from_stored(vec![0, 255, 1]);
+    is_stored_as("record", &Record { position: head, kind: Kind(2), at, body });
+    let (run, stream) = (RunId::new("order-7").unwrap(), StreamName::new("lines").unwrap());
+    is_stored_as("run log", &LogId::Run(run.clone()));
+    is_stored_as("stream log", &LogId::Stream(run, stream));
+    is_stored_as("token log", &LogId::Token(Token::new("door").unwrap()));
 }

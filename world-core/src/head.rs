@@ -51,10 +51,29 @@
 //! assert_eq!(logs.append(&log, &append)?, committed); // rule A6
 //! # Ok::<(), Error>(())
 //! ```
+//!
+//! # Storing it
+//!
+//! [`Head`] and [`Record`], and all that they hold, are serde types. **Their encoding is stable**:
+//! field and variant names are never changed or used again, and golden tests hold the bytes as
+//! MessagePack with field names and as JSON. [`Head::to_bytes`] and [`Record::to_bytes`] give the
+//! first; a store of documents may take the second. Whatever is read is checked: a name that is
+//! empty or too long, a time after the year 9999 or a field that is not known is an error and no
+//! panic. A field that a later version adds is refused by an earlier one, which would lose it
+//! when it stores the head again. A store with columns (SQLite) has an encoding of its own.
+//!
+//! A [`Ticket`] hides itself from `Debug`, not from the store: it has to be there to be compared.
 
+mod encoding;
+mod listing;
+mod page;
 mod run;
+mod transaction;
+mod turns;
 
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -64,10 +83,15 @@ use crate::{
     record::{Append, Appended, By, Kind, Record},
 };
 
-pub use run::{Run, Turn};
+pub use listing::{after, list};
+pub use page::page;
+pub use run::{Class, Place, Run, Turn};
+pub use transaction::Transaction;
+pub use turns::Turns;
 
 /// All that a World keeps of a log beside its records.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Head {
     /// The last position; [`Position::START`] for none.
     pub head: Position,
@@ -85,6 +109,16 @@ impl Head {
     #[must_use]
     pub fn turn(&self) -> Option<Turn> {
         self.run.as_ref().map(|run| run.turn)
+    }
+
+    /// The key of a run in an index of due runs: queue, class, time in milliseconds, run. In the
+    /// order of these keys the runs of a queue and class stand oldest first; [`Turn::place`] gives
+    /// class and time. `None` for what wants no worker.
+    #[must_use]
+    pub fn due_key<'a>(&'a self, log: &'a LogId) -> Option<(&'a str, u8, u64, &'a str)> {
+        let (class, time) = self.turn()?.place()?;
+        let queue = self.run.as_ref()?.new.queue.as_str();
+        Some((queue, class as u8, time.as_millis(), log.run()?.as_str()))
     }
 }
 

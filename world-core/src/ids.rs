@@ -192,7 +192,8 @@ impl fmt::Display for EventId {
 }
 
 /// Which log: a run's own, one of its streams, or a token's.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogId {
     /// A run's event log.
     Run(RunId),
@@ -209,6 +210,18 @@ impl LogId {
         match self {
             Self::Run(run) | Self::Stream(run, _) => Some(run),
             Self::Token(_) => None,
+        }
+    }
+
+    /// A key for a store: a number for what it is (1 a run's own log, 2 a stream, 3 a token's), the
+    /// name of the run or token, and the name of the stream or nothing. Two logs never share one,
+    /// and a store may keep it: the numbers stay as they are.
+    #[must_use]
+    pub fn key(&self) -> (u8, &str, &str) {
+        match self {
+            Self::Run(run) => (1, run.as_str(), ""),
+            Self::Stream(run, stream) => (2, run.as_str(), stream.as_str()),
+            Self::Token(token) => (3, token.as_str(), ""),
         }
     }
 }
@@ -241,8 +254,27 @@ impl fmt::Display for LogId {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct Timestamp(u64);
+
+impl TryFrom<u64> for Timestamp {
+    type Error = Error;
+
+    /// The time this many milliseconds after the epoch; `Invalid` beyond [`Timestamp::MAX`].
+    fn try_from(millis: u64) -> Result<Self> {
+        let time = Self::from_millis(millis);
+        if time.0 == millis {
+            return Ok(time);
+        }
+        Err(Error::new(ErrorKind::Invalid, "a time after the year 9999"))
+    }
+}
+
+impl From<Timestamp> for u64 {
+    fn from(time: Timestamp) -> Self {
+        time.0
+    }
+}
 
 impl Timestamp {
     /// 9999-12-31T23:59:59.999Z, which a double still holds exactly.
@@ -306,8 +338,9 @@ impl fmt::Display for Timestamp {
 }
 
 /// An equality-only search tag: an HMAC of its name and value, of which a store learns nothing else.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tag([u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tag(#[serde(with = "serde_bytes")] [u8; 16]);
 
 /// The most tags a run may carry.
 pub const TAGS_MAX: usize = 16;

@@ -2,11 +2,14 @@
 
 use std::{fmt, num::NonZeroU32};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{Position, Queue, RunId, Timestamp};
 
 /// 128 random bits that prove a lease: whoever replaces them fences the one before out.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket([u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ticket(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl Ticket {
     /// The ticket with these bytes; take them from a cryptographic source.

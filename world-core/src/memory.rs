@@ -108,7 +108,7 @@ impl World for MemoryWorld {
     }
 
     async fn read(&self, log: &LogId, after: Position, limit: NonZeroU32) -> Result<Page> {
-        Ok(self.state().page(log, after, limit))
+        self.state().page(log, after, limit)
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -12,7 +13,8 @@ use crate::{
 };
 
 /// What kind of event a record holds: a number that is never reused, clear to the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Kind(pub u16);
 
 /// Ciphertext: the only form in which a payload reaches a World.
@@ -35,6 +37,18 @@ impl Sealed {
     }
 }
 
+impl Serialize for Sealed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_bytes::serialize(self.as_bytes(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sealed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Self::from_stored)
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sealed({} bytes)", self.0.len())
@@ -42,7 +56,8 @@ impl fmt::Debug for Sealed {
 }
 
 /// One entry of a log, as a World keeps it: never changed once it is there (rule R2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// Its place in the log.
     pub position: Position,
@@ -88,7 +103,8 @@ pub enum By {
 }
 
 /// What a store must know of a run to hand it to workers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewRun {
     /// Where workers look for it.
     pub queue: Queue,
@@ -107,7 +123,8 @@ pub struct NewRun {
 }
 
 /// When a run next wants a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Due {
     /// At once.
     Now,

@@ -1,17 +1,11 @@
 //! Taking and renewing leases.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use world_core::{
     Claim, Lease, LogId, NewRun, Renewed, Result, RunId, Timestamp,
-    head::{self, Head},
+    head::{self, Head, Turns},
 };
 
 use crate::{
@@ -28,20 +22,6 @@ pub(crate) const OLDEST: &str =
 
 /// The most leases one claim gives.
 const LEASES_MAX: usize = 256;
-
-/// Which of the two kinds of due run, the ready and the timed, goes first where there are both
-/// (rule L2): the other one than last time. Sets of queues share 64 answers.
-#[derive(Debug, Default)]
-pub(crate) struct Turns(AtomicU64);
-
-impl Turns {
-    fn is_timed_first(&self, claim: &Claim) -> bool {
-        let mut hasher = DefaultHasher::new();
-        claim.queues.hash(&mut hasher);
-        let bit = 1 << (hasher.finish() % 64);
-        self.0.fetch_xor(bit, Ordering::Relaxed) & bit != 0
-    }
-}
 
 /// Whether any run of these queues is due: the question that takes no write lock.
 pub(crate) fn any_due(conn: &Connection, claim: &Claim, blank: &Arc<NewRun>) -> Result<bool> {
@@ -75,10 +55,8 @@ impl Write for ClaimDue {
         let limit = usize::try_from(self.claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
         let ready = oldest(tx.conn, &self.claim, READY, limit, tx.blank)?;
         let timed = oldest(tx.conn, &self.claim, TIMED, limit, tx.blank)?;
-        let is_timed_first =
-            !ready.is_empty() && !timed.is_empty() && self.turns.is_timed_first(&self.claim);
         let mut leases = Vec::new();
-        for due in in_turn(ready, timed, is_timed_first, limit) {
+        for due in self.turns.merge(&self.claim, ready, timed).into_iter().take(limit) {
             if let Some((after, lease)) = head::claim(&due.run, &due.head, &self.claim) {
                 store_turn(tx, &LogId::Run(due.run), due.number, &after)?;
                 leases.push(lease);
@@ -97,29 +75,6 @@ struct DueRun {
     number: i64,
     run: RunId,
     head: Head,
-}
-
-/// The runs to give: the two kinds in turn, each in its order.
-fn in_turn(
-    ready: Vec<DueRun>,
-    timed: Vec<DueRun>,
-    is_timed_first: bool,
-    limit: usize,
-) -> Vec<DueRun> {
-    let (mut one, mut other) = (ready.into_iter(), timed.into_iter());
-    if is_timed_first {
-        std::mem::swap(&mut one, &mut other);
-    }
-    let mut chosen = Vec::new();
-    loop {
-        let before = chosen.len();
-        chosen.extend(one.next());
-        chosen.extend(other.next());
-        if chosen.len() == before || chosen.len() >= limit {
-            chosen.truncate(limit);
-            return chosen;
-        }
-    }
 }
 
 /// The oldest runs of one kind that are due.

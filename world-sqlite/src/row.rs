@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use world_core::{
     Error, ErrorKind, Kind, LogId, NewRun, Position, Result, Ticket, Timestamp,
-    head::{Head, Run, Turn},
+    head::{Class, Head, Run, Turn},
 };
 
 use crate::error::{Explain, corrupt};
@@ -17,9 +17,9 @@ pub(crate) const CLOSED: i64 = 1;
 /// `state` of a tombstone.
 pub(crate) const DELETED: i64 = 2;
 /// `due` of a run that is ready.
-pub(crate) const READY: i64 = 1;
+pub(crate) const READY: i64 = Class::Ready as i64;
 /// `due` of a run that is due from a time on: waiting, or leased.
-pub(crate) const TIMED: i64 = 2;
+pub(crate) const TIMED: i64 = Class::Timed as i64;
 
 /// A log's id as the columns `kind`, `name`, `stream`.
 #[derive(Clone, Copy)]
@@ -27,11 +27,8 @@ pub(crate) struct Columns<'a>(pub(crate) i64, pub(crate) &'a str, pub(crate) &'a
 
 impl<'a> Columns<'a> {
     pub(crate) fn of(log: &'a LogId) -> Self {
-        match log {
-            LogId::Run(run) => Self(1, run.as_str(), ""),
-            LogId::Stream(run, stream) => Self(2, run.as_str(), stream.as_str()),
-            LogId::Token(token) => Self(3, token.as_str(), ""),
-        }
+        let (kind, name, stream) = log.key();
+        Self(kind.into(), name, stream)
     }
 }
 
@@ -114,14 +111,12 @@ fn turn(row: &Row<'_>, first: usize, log: &LogId) -> Result<Turn> {
 pub(crate) type DueColumns = (Option<i64>, Option<i64>, Option<[u8; 16]>);
 
 pub(crate) fn due_columns(turn: &Turn) -> Result<DueColumns> {
-    Ok(match turn {
-        Turn::Ready { since } => (Some(READY), Some(millis(*since)?), None),
-        Turn::Waiting(time) => (Some(TIMED), Some(millis(*time)?), None),
-        Turn::Leased { ticket, until } => {
-            (Some(TIMED), Some(millis(*until)?), Some(*ticket.as_bytes()))
-        }
-        Turn::Parked => (None, None, None),
-    })
+    let Some((class, time)) = turn.place() else { return Ok((None, None, None)) };
+    let ticket = match turn {
+        Turn::Leased { ticket, .. } => Some(*ticket.as_bytes()),
+        _ => None,
+    };
+    Ok((Some(class as i64), Some(millis(time)?), ticket))
 }
 
 pub(crate) fn state(head: &Head) -> i64 {

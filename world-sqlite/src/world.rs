@@ -7,13 +7,13 @@ use rusqlite::Connection;
 use tokio::time::{Instant, sleep_until};
 use world_core::{
     Append, Appended, Claim, Deleted, Error, ErrorKind, Lease, List, LogId, NewRun, Page, Position,
-    Renewed, Result, RunPage, Timestamp, Wait, World, WorldInfo,
+    Renewed, Result, RunPage, Timestamp, Wait, World, WorldInfo, head::Turns,
 };
 
 use crate::{
     LIMITS,
     append::AppendTo,
-    claim::{self, ClaimDue, RenewLease, Turns},
+    claim::{self, ClaimDue, RenewLease},
     delete::DeleteLog,
     error::Explain,
     list,

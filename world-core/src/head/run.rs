@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     ids::{Position, RunId, Timestamp},
     lease::Ticket,
@@ -10,7 +12,8 @@ use crate::{
 };
 
 /// What a World keeps of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Run {
     /// As its creator gave it; `tags` as last set, `due` and `lease` as created. Shared, since it
     /// hardly ever changes while the rest does with every append.
@@ -28,7 +31,8 @@ pub struct Run {
 }
 
 /// Who has a run, or when it wants a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Turn {
     /// A lease, current until another replaces it; due again once it has run out.
     Leased {
@@ -48,7 +52,31 @@ pub enum Turn {
     Parked,
 }
 
+/// The two classes of runs that want a worker, now or later; neither starves the other (rule L2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Due now, whatever the time.
+    Ready = 1,
+    /// Due from a time on: when a wait ends or a lease runs out.
+    Timed = 2,
+}
+
+/// Where a run stands in an index of due runs: its class, and the time that orders it there.
+pub type Place = (Class, Timestamp);
+
 impl Turn {
+    /// The place in an index of due runs; `None` for a parked run, which no index holds.
+    ///
+    /// An index by (queue, class, time, run) answers a claim without a look at any other run.
+    #[must_use]
+    pub fn place(self) -> Option<Place> {
+        match self {
+            Self::Ready { since } => Some((Class::Ready, since)),
+            Self::Waiting(time) | Self::Leased { until: time, .. } => Some((Class::Timed, time)),
+            Self::Parked => None,
+        }
+    }
+
     pub(super) const fn rest(due: Due, at: Timestamp) -> Self {
         match due {
             Due::Now => Self::Ready { since: at },

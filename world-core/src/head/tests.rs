@@ -5,3 +5,4 @@ mod kept;
 mod leases;
 mod logs;
 mod properties;
+mod stored;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    head::Turn,
+    head::{Class, Turn},
     ids::{Queue, RunId, Timestamp},
 };
 
@@ -17,14 +17,6 @@ struct Age(Timestamp, u64);
 pub(super) struct Place {
     class: Class,
     age: Age,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
-    /// Due now.
-    Ready,
-    /// Due at a time: when a wait ends or a lease runs out.
-    Timed,
 }
 
 /// One queue.
@@ -51,11 +43,7 @@ impl Due {
 
     /// Puts a run where its turn belongs; `None` for a parked one, which wants nobody.
     pub(super) fn place(&mut self, queue: &Queue, run: &RunId, turn: Turn) -> Option<Place> {
-        let (class, time) = match turn {
-            Turn::Ready { since } => (Class::Ready, since),
-            Turn::Waiting(time) | Turn::Leased { until: time, .. } => (Class::Timed, time),
-            Turn::Parked => return None,
-        };
+        let (class, time) = turn.place()?;
         self.placed += 1;
         let age = Age(time, self.placed);
         let line = self.lines.entry(queue.clone()).or_default();

@@ -20,10 +20,6 @@ use super::{
     waiting::Waiting,
 };
 
-/// Bytes of bodies after which a page ends (rule R3).
-const PAGE_BYTES_MAX: usize = 1 << 20;
-/// Bytes that a record counts for beside its body.
-const RECORD_BYTES: usize = 32;
 /// Runs that one page of a listing looks at, so that no filter holds the lock for long.
 const LISTED_MAX: usize = 4096;
 
@@ -178,23 +174,11 @@ impl State {
     }
 
     /// The records after a position, to the page's bounds.
-    pub(super) fn page(&self, log: &LogId, after: Position, limit: NonZeroU32) -> Page {
-        let Some(log) = self.log(log) else {
-            return Page { records: Vec::new(), head: Position::START };
-        };
-        let rest = log.records.get(log.index_after(after)..).unwrap_or_default();
-        let mut bytes = 0;
-        let records = rest
-            .iter()
-            .take(limit.get() as usize)
-            .take_while(|record| {
-                let is_first = bytes == 0;
-                bytes += RECORD_BYTES + record.body.as_bytes().len();
-                is_first || bytes <= PAGE_BYTES_MAX
-            })
-            .cloned()
-            .collect();
-        Page { records, head: log.head.head }
+    pub(super) fn page(&self, id: &LogId, after: Position, limit: NonZeroU32) -> Result<Page> {
+        let log = self.log(id);
+        let rest = log.and_then(|log| log.records.get(log.index_after(after)..));
+        let stored = rest.into_iter().flatten().cloned().map(Ok);
+        head::page(id, log.map(|log| &log.head), after, limit, stored)
     }
 
     /// Gives leases, each run at most one, though `until` may have passed already.

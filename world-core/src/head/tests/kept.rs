@@ -7,7 +7,7 @@ use crate::{
     Append, Appended, By, Claim, Deleted, Due, KeyId, Kind, Lease, Limits, LogId, NewRun, Position,
     Queue, Record, Renewed, Result, RunId, Sealed, StreamName, Ticket, Timestamp, Token,
     WorkflowName,
-    head::{self, Head, Ruling, Run, Stored, Turn},
+    head::{self, Head, Place, Run, Stored, Transaction, Turn},
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +26,36 @@ impl Stored for Kept {
     }
 }
 
+impl Transaction for Kept {
+    fn store(&mut self, log: &LogId, head: &Head, records: &[Record]) -> Result<()> {
+        self.heads.insert(log.clone(), head.clone());
+        let places = records.iter().map(|record| ((log.clone(), record.position), record.clone()));
+        self.records.extend(places);
+        Ok(())
+    }
+
+    fn remove(&mut self, _log: &LogId) -> Result<()> {
+        Ok(())
+    }
+
+    fn oldest(
+        &mut self,
+        queue: &Queue,
+        last: Place,
+        most: usize,
+    ) -> Result<Vec<(Timestamp, RunId)>> {
+        let place = |(log, head): (&LogId, &Head)| {
+            let (at, time) = head.turn()?.place()?;
+            let is_of = head.run.as_ref()?.new.queue == *queue && at == last.0 && time <= last.1;
+            is_of.then(|| Some((time, log.run()?.clone())))?
+        };
+        let mut due: Vec<_> = self.heads.iter().filter_map(place).collect();
+        due.sort();
+        due.truncate(most);
+        Ok(due)
+    }
+}
+
 impl Kept {
     /// A store with one run, which its creator drives under this ticket until 100.
     pub(super) fn with_run(name: &str, ticket: u8) -> Self {
@@ -36,17 +66,7 @@ impl Kept {
 
     pub(super) fn append(&mut self, log: &LogId, append: &Append) -> Appended {
         append.check(log, &Limits::LEAST).unwrap();
-        match head::append(log, append, self).unwrap() {
-            Ruling::Answer(answer) => answer,
-            Ruling::Write(head) => {
-                let answer = Appended::Committed { head: head.head };
-                self.heads.insert(log.clone(), head);
-                for record in &append.records {
-                    self.records.insert((log.clone(), record.position), record.clone());
-                }
-                answer
-            }
-        }
+        Transaction::append(self, log, append).unwrap()
     }
 
     pub(super) fn claim(&mut self, name: &str, ticket: u8, now: u64, until: u64) -> Option<Lease> {
@@ -57,16 +77,11 @@ impl Kept {
     }
 
     pub(super) fn renew(&mut self, lease: &Lease, until: u64) -> Renewed {
-        let log = LogId::Run(lease.run.clone());
-        let (head, renewed) = head::renew(self.heads.get(&log), lease, at(until));
-        self.heads.extend(head.map(|head| (log, head)));
-        renewed
+        Transaction::renew(self, lease, at(until)).unwrap()
     }
 
     pub(super) fn delete(&mut self, log: &LogId, head: u64) -> Deleted {
-        let (head, deleted) = head::delete(log, self.heads.get(log), pos(head)).unwrap();
-        self.heads.extend(head.map(|head| (log.clone(), head)));
-        deleted
+        Transaction::delete(self, log, pos(head)).unwrap()
     }
 
     pub(super) fn run(&self, name: &str) -> &Run {

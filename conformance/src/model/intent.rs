@@ -1,0 +1,252 @@
+//! What a writer sets out to do, and how it becomes an operation when the time has come.
+//!
+//! Heads, tickets and leases are what this writer has learnt by then, so that an intent makes
+//! sense after any others, and a history stays one when some of its intents are left out.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use world_core::{
+    Append, Appended, By, Claim, Due, Kind, Lease, List, LogId, NewRun, Page, Position, Queue,
+    Record, Renewed, RunId, Sealed, Tag, Ticket, Timestamp,
+};
+
+use crate::kit;
+
+use super::op::{Answer, Op};
+
+/// Something that a writer sets out to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Intent {
+    /// Its own number: of its bodies and tickets, which no other has.
+    pub(crate) number: u64,
+    /// Which of the handles on the site it takes.
+    pub(crate) handle: usize,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Create { run: RunId, new: NewRun, leased_until: Option<Timestamp>, records: Records },
+    Outside { log: LogId, stated: Stated, records: Records },
+    Own { log: LogId, stated: Stated, ticket: Whose, records: Records, change: Change },
+    Again { pick: u64, byte: Option<u64> },
+    Misfit { log: LogId, by: By },
+    Claim { queues: Vec<Queue>, now: Timestamp, until: Timestamp, limit: NonZeroU32 },
+    Renew { pick: u64, until: Timestamp },
+    Read { log: LogId, after: Position, limit: NonZeroU32 },
+    List(List),
+    Delete { log: LogId, stated: Stated },
+}
+
+/// How many records, of which kind and size, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Records {
+    pub(crate) count: u64,
+    pub(crate) kind: Kind,
+    pub(crate) bytes: usize,
+    pub(crate) at: Timestamp,
+}
+
+/// What an owner changes beside its records.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) close: bool,
+    pub(crate) rest: Option<Due>,
+    pub(crate) tags: Option<Vec<Tag>>,
+}
+
+/// Which head a writer states.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stated {
+    /// The one it knows.
+    Known,
+    /// One so far behind: stale, or inside a batch.
+    Behind(u64),
+    /// One so far ahead.
+    Ahead(u64),
+}
+
+/// Whose ticket an owner shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose {
+    /// The newest it has of this run.
+    Newest,
+    /// Any it ever had, of any run.
+    Any(u64),
+    /// One that nobody has.
+    Nobody,
+}
+
+/// What a writer has learnt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    heads: BTreeMap<LogId, Position>,
+    leases: Vec<Lease>,
+    sent: Vec<(LogId, Append)>,
+}
+
+impl Known {
+    /// Learns from an answer.
+    pub(crate) fn learn(&mut self, op: &Op, answer: &Answer) {
+        match (op, answer) {
+            (Op::Append(log, append), answer) => {
+                self.sent.push((log.clone(), append.clone()));
+                self.learn_appended(log, append, answer);
+            }
+            (Op::Read(log, ..), Answer::Page(Page { head, .. })) => self.see(log, *head),
+            (Op::Claim(_), Answer::Leases(leases)) => {
+                for lease in leases {
+                    self.see(&LogId::Run(lease.run.clone()), lease.head);
+                    self.leases.push(lease.clone());
+                }
+            }
+            (Op::Renew(lease, _), Answer::Renewed(Renewed::Held { head })) => {
+                self.see(&LogId::Run(lease.run.clone()), *head);
+            }
+            (Op::List(_), Answer::Runs(runs)) => {
+                for meta in runs {
+                    self.see(&LogId::Run(meta.run.clone()), meta.head);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_appended(&mut self, log: &LogId, append: &Append, answer: &Answer) {
+        if let Answer::Appended(Appended::Committed { head } | Appended::Conflict { head }) = answer
+        {
+            self.see(log, *head);
+        }
+        let is_held =
+            matches!(answer, Answer::Appended(Appended::Committed { .. }) | Answer::Unknown);
+        if let (LogId::Run(run), By::Creator(NewRun { lease: Some((ticket, until)), .. }), true) =
+            (log, &append.by, is_held)
+        {
+            self.leases.push(lease_on(run, *ticket, *until));
+        }
+    }
+
+    fn see(&mut self, log: &LogId, head: Position) {
+        self.heads.insert(log.clone(), head);
+    }
+
+    fn head(&self, log: &LogId, stated: Stated) -> Position {
+        let known = self.heads.get(log).copied().unwrap_or(Position::START).get();
+        Position::new(match stated {
+            Stated::Known => known,
+            Stated::Behind(by) => known.saturating_sub(by),
+            Stated::Ahead(by) => known.saturating_add(by),
+        })
+    }
+
+    fn ticket(&self, log: &LogId, whose: Whose) -> Option<Ticket> {
+        let lease = match whose {
+            Whose::Newest => self.leases.iter().rev().find(|lease| log.run() == Some(&lease.run)),
+            Whose::Any(pick) => picked(&self.leases, pick),
+            Whose::Nobody => None,
+        };
+        lease.map(|lease| lease.ticket)
+    }
+}
+
+fn picked<T>(all: &[T], pick: u64) -> Option<&T> {
+    let index = pick.checked_rem(all.len() as u64)?;
+    all.get(usize::try_from(index).ok()?)
+}
+
+fn lease_on(run: &RunId, ticket: Ticket, until: Timestamp) -> Lease {
+    Lease { run: run.clone(), ticket, attempt: 1, until, head: Position::START, closed: false }
+}
+
+impl Intent {
+    /// What this intent is, for a writer that knows this much; `None` when it has nothing to do.
+    pub(crate) fn op(&self, known: &Known) -> Option<Op> {
+        Some(match &self.what {
+            What::Create { run, new, leased_until, records } => {
+                let lease = leased_until.map(|until| (self.ticket(), until));
+                let by = By::Creator(NewRun { lease, ..new.clone() });
+                Op::Append(LogId::Run(run.clone()), self.append(Position::START, *records, by))
+            }
+            What::Outside { log, stated, records } => {
+                let append = self.append(known.head(log, *stated), *records, By::Outsider);
+                Op::Append(log.clone(), append)
+            }
+            What::Own { log, stated, ticket, records, change } => {
+                let ticket = known.ticket(log, *ticket).unwrap_or(self.ticket());
+                let Change { close, rest, tags } = change.clone();
+                let by = By::Owner { ticket, close, rest, tags };
+                Op::Append(log.clone(), self.append(known.head(log, *stated), *records, by))
+            }
+            What::Again { pick, byte } => {
+                let (log, append) = picked(&known.sent, *pick)?;
+                Op::Append(log.clone(), byte.map_or(append.clone(), |byte| changed(append, byte)))
+            }
+            What::Misfit { log, by } => {
+                let records = Records { count: 1, kind: Kind(1), bytes: 8, at: Timestamp::ZERO };
+                Op::Append(
+                    log.clone(),
+                    self.append(known.head(log, Stated::Known), records, by.clone()),
+                )
+            }
+            What::Claim { queues, now, until, limit } => Op::Claim(Claim {
+                queues: queues.clone(),
+                ticket: self.ticket(),
+                now: *now,
+                until: *until,
+                limit: *limit,
+            }),
+            What::Renew { pick, until } => Op::Renew(picked(&known.leases, *pick)?.clone(), *until),
+            What::Read { log, after, limit } => Op::Read(log.clone(), *after, *limit),
+            What::List(list) => Op::List(list.clone()),
+            What::Delete { log, stated } => Op::Delete(log.clone(), known.head(log, *stated)),
+        })
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket::from_bytes(u128::from(self.number).to_be_bytes())
+    }
+
+    fn append(&self, expected: Position, records: Records, by: By) -> Append {
+        let record = |nth: u64| Record {
+            position: expected.plus(nth),
+            kind: records.kind,
+            at: records.at,
+            body: self.body(nth, records.bytes),
+        };
+        let all = (1..=records.count).map(record).collect();
+        Append { expected, records: all, at: records.at, by }
+    }
+
+    /// Bytes that no other intent writes, as sealed ones are (rule A6).
+    fn body(&self, nth: u64, bytes: usize) -> Sealed {
+        let mut body = self.number.to_be_bytes().to_vec();
+        body.extend(nth.to_be_bytes());
+        body.resize(bytes.max(body.len()), 0x2A);
+        Sealed::from_stored(body)
+    }
+}
+
+/// The same append but for one byte: of a body, a time or a kind.
+fn changed(append: &Append, byte: u64) -> Append {
+    let mut append = append.clone();
+    let index = byte.checked_rem(append.records.len() as u64).unwrap_or(0);
+    let index = usize::try_from(index).unwrap_or(0);
+    if let Some(record) = append.records.get_mut(index) {
+        match byte >> 8 & 3 {
+            0 => record.kind = Kind(record.kind.0 ^ 1),
+            1 => record.at = kit::at(millis_beside(record.at)),
+            _ => {
+                let mut body = record.body.as_bytes().to_vec();
+                if let Some(last) = body.last_mut() {
+                    *last ^= 1;
+                }
+                record.body = Sealed::from_stored(body);
+            }
+        }
+    }
+    append
+}
+
+const fn millis_beside(time: Timestamp) -> u64 {
+    time.as_millis() ^ 1
+}

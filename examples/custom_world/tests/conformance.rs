@@ -1,0 +1,5 @@
+//! Every rule of the contract, and what follows from them.
+
+conformance::suite!(
+    |site| async move { custom_world::RedbWorld::open(site.dir().join("world.redb")) }
+);

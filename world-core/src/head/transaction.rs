@@ -1,0 +1,169 @@
+//! The changes of a World over a store with a lock or a transaction, from what the store can do.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    error::Result,
+    ids::{LogId, Position, Queue, RunId, Timestamp},
+    lease::{Claim, Lease, Renewed},
+    list::Deleted,
+    record::{Append, Appended, Record},
+    world::Wait,
+};
+
+use super::{Class, Head, Place, Ruling, Stored, Turns};
+
+/// The most leases that one claim gives.
+const LEASES_MAX: usize = 256;
+
+/// A lock or a transaction of a store: three things it can do, and the four changes of a World
+/// made of them, besides the question of a waiter. Each change loads the head, asks this module, and stores what it is told.
+///
+/// The World commits when a change has come back, and only then answers; when it has failed, the
+/// World undoes whatever was stored.
+pub trait Transaction: Stored {
+    /// Stores a log's head in the place of the one there is, and new records beside it; moves a
+    /// run to its new [place](super::Turn::place) in the index of due runs.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn store(&mut self, log: &LogId, head: &Head, records: &[Record]) -> Result<()>;
+
+    /// Removes what a tombstone hides: every record of the log, and a run's streams with their
+    /// heads. The tombstone is there already, and stays.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn remove(&mut self, log: &LogId) -> Result<()>;
+
+    /// The runs of a queue in the index of due runs, those of the class and not after the time of
+    /// `last`: at most `most`, oldest first, each with the time it stands at.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn oldest(
+        &mut self,
+        queue: &Queue,
+        last: Place,
+        most: usize,
+    ) -> Result<Vec<(Timestamp, RunId)>>;
+
+    /// An append that has passed [`Append::check`]: the heart of [`World::append`](crate::World::append).
+    ///
+    /// # Errors
+    /// The store's own.
+    fn append(&mut self, log: &LogId, append: &Append) -> Result<Appended>
+    where
+        Self: Sized,
+    {
+        match super::append(log, append, self)? {
+            Ruling::Answer(answer) => Ok(answer),
+            Ruling::Write(head) => {
+                self.store(log, &head, &append.records)?;
+                Ok(Appended::Committed { head: head.head })
+            }
+        }
+    }
+
+    /// The heart of [`World::claim`](crate::World::claim): at most 256 leases. A run whose head
+    /// cannot be read is left where it is, and does not keep others from being claimed.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn claim(&mut self, claim: &Claim, turns: &Turns) -> Result<Vec<Lease>> {
+        let ready = due(self, claim, (Class::Ready, Timestamp::MAX))?;
+        let timed = due(self, claim, (Class::Timed, claim.now))?;
+        let mut leases = Vec::new();
+        for (run, head) in turns.merge(claim, ready, timed).into_iter().take(LEASES_MAX) {
+            if let Some((after, lease)) = super::claim(&run, &head, claim) {
+                self.store(&LogId::Run(run), &after, &[])?;
+                leases.push(lease);
+            }
+        }
+        Ok(leases)
+    }
+
+    /// The heart of [`World::renew`](crate::World::renew).
+    ///
+    /// # Errors
+    /// The store's own.
+    fn renew(&mut self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
+        let log = LogId::Run(lease.run.clone());
+        let (after, renewed) = super::renew(self.head(&log)?.as_ref(), lease, until);
+        if let Some(after) = after {
+            self.store(&log, &after, &[])?;
+        }
+        Ok(renewed)
+    }
+
+    /// The heart of [`World::delete`](crate::World::delete).
+    ///
+    /// # Errors
+    /// The store's own, and `Invalid` for a stream.
+    fn delete(&mut self, log: &LogId, stated: Position) -> Result<Deleted> {
+        let (tombstone, deleted) = super::delete(log, self.head(log)?.as_ref(), stated)?;
+        if let Some(tombstone) = tombstone {
+            self.store(log, &tombstone, &[])?;
+        }
+        if deleted == Deleted::Done {
+            self.remove(log)?;
+        }
+        Ok(deleted)
+    }
+
+    /// Whether what a [`World::wait`](crate::World::wait) waits for has come already: another
+    /// head, or a run that is ready.
+    ///
+    /// # Errors
+    /// The store's own.
+    fn has_come(&mut self, wait: &Wait) -> Result<bool> {
+        for (log, seen) in &wait.logs {
+            if self.head(log)?.map_or(Position::START, |head| head.head) != *seen {
+                return Ok(true);
+            }
+        }
+        for queue in &wait.queues {
+            if !self.oldest(queue, (Class::Ready, Timestamp::MAX), 1)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The due runs of one class that a claim may get, each once, oldest first.
+fn due(
+    tx: &mut (impl Transaction + ?Sized),
+    claim: &Claim,
+    last: Place,
+) -> Result<Vec<(RunId, Head)>> {
+    let limit = usize::try_from(claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
+    let mut found = BTreeMap::new();
+    for queue in &claim.queues {
+        let mut wanted = limit;
+        loop {
+            let places = tx.oldest(queue, last, wanted)?;
+            let is_all = places.len() < wanted;
+            let mut good = Vec::new();
+            for (time, run) in places {
+                good.extend(readable(tx, &run).map(|head| ((time, run), head)));
+            }
+            // Those that cannot be read must not stand in the way of the others.
+            if is_all || good.len() >= limit {
+                found.extend(good.into_iter().take(limit));
+                break;
+            }
+            wanted = wanted.saturating_mul(2);
+        }
+    }
+    Ok(found.into_iter().map(|((_, run), head)| (run, head)).collect())
+}
+
+fn readable(tx: &mut (impl Transaction + ?Sized), run: &RunId) -> Option<Head> {
+    match tx.head(&LogId::Run(run.clone())) {
+        Ok(Some(head)) => return Some(head),
+        Ok(None) => tracing::error!(%run, "a due run is not there"),
+        Err(error) => tracing::error!(%error, "a due run cannot be claimed"),
+    }
+    None
+}
