@@ -56,13 +56,13 @@ pub(crate) fn conflict(head: u64) -> Appended {
 
 /// An append of one record for each body, at `expected`, written at that many milliseconds.
 pub(crate) fn append(expected: u64, bodies: &[&str], millis: u64, by: By) -> Append {
-    let record = |(position, body): (u64, &&str)| Record {
-        position: pos(position),
+    let record = |(number, body): (u64, &&str)| Record {
+        position: pos(expected).plus(number),
         kind: Kind(1),
         at: at(millis),
         body: Sealed::from_stored(body.as_bytes().to_vec()),
     };
-    let records = (expected + 1..).zip(bodies).map(record).collect();
+    let records = (1..).zip(bodies).map(record).collect();
     Append { expected: pos(expected), records, at: at(millis), by }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use world_core::{
-    Append, Appended, Claim, ErrorKind, Lease, List, LogId, Page, Position, Record, RunId, RunMeta,
+    Append, Appended, Claim, Error, ErrorKind, Lease, List, LogId, Page, Position, Record, RunMeta,
     World,
 };
 
@@ -33,21 +33,44 @@ const LISTED_MAX: usize = 64;
 /// A head that no log of a case has.
 const NO_HEAD: u64 = 1 << 40;
 
+/// Reads a page. Every log reads as one, whether it is there or not (rule R3).
+pub(crate) async fn page(
+    world: &Handle,
+    log: &LogId,
+    after: Position,
+    limit: NonZeroU32,
+) -> Verdict<Page> {
+    let page = world.read(log, after, limit).await;
+    answered(Rule::R3, page, format!("a page of {log} after {after}"))
+}
+
+/// An answer where the contract has one: an error that says that there is none breaks the rule.
+pub(crate) fn answered<T>(rule: Rule, answer: Result<T, Error>, what: impl Display) -> Verdict<T> {
+    match answer {
+        Ok(answer) => Ok(answer),
+        Err(error) if is_refusal(error.kind()) || error.kind() == ErrorKind::NotFound => {
+            Err(Failure::broken(rule, format!("{what}: an error and no answer: {error}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Reads a whole log. It stops at the head, at an empty page, and after more records than the
 /// head has room for.
 pub(crate) async fn whole(world: &Handle, log: &LogId) -> Verdict<Page> {
-    let mut all = world.read(log, Position::START, NonZeroU32::MAX).await?;
+    let mut all = page(world, log, Position::START, NonZeroU32::MAX).await?;
     for _ in 0..PAGES_MAX {
         let Some(last) = all.records.last().map(|record| record.position) else { break };
         if last >= all.head || all.records.len() as u64 >= all.head.get() {
             break;
         }
-        let page = world.read(log, last, NonZeroU32::MAX).await?;
+        let page = page(world, log, last, NonZeroU32::MAX).await?;
         all.head = page.head;
-        if page.records.is_empty() {
-            break;
-        }
+        let goes_on = page.records.first().is_some_and(|next| next.position == last.next());
         all.records.extend(page.records);
+        if !goes_on {
+            break; // with a record too many, if there is one: the page is wrong
+        }
     }
     Ok(all)
 }
@@ -190,11 +213,6 @@ pub(crate) async fn listing(world: &Handle) -> Verdict<Vec<RunMeta>> {
         }
     }
     Ok(runs)
-}
-
-/// The run of a log of a run or a stream.
-pub(crate) fn run_of(lease: &Lease) -> LogId {
-    LogId::Run(RunId::clone(&lease.run))
 }
 
 /// Polls a call so many times and drops it, as a caller does that dies or gives up. The answer,

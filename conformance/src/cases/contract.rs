@@ -6,6 +6,7 @@ mod leases;
 mod lists;
 mod reads;
 mod tokens;
+mod waits;
 
 use crate::case::Case;
 
@@ -17,6 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         leases::cases(),
         tokens::cases(),
         deletes::cases(),
+        waits::cases(),
     ]
     .into_iter()
     .flatten()

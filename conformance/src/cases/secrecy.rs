@@ -7,9 +7,8 @@ mod search;
 
 use std::{fmt::Debug, num::NonZeroU32, sync::Arc};
 
-use tracing::Dispatch;
 use world_core::{
-    Append, By, Engine, EngineBuilder, KeyId, LogId, Position, Record, RunId, Sealed, World,
+    Append, By, Engine, EngineBuilder, KeyId, LogId, Position, Record, Sealed, World,
     layer::TraceLayer, seal::Key,
 };
 

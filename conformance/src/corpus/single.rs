@@ -217,6 +217,7 @@ async fn retry_after(mut ctx: Ctx, pace: Pace) -> anyhow::Result<String> {
             _ => Ok(2_u64),
         }
     });
+    // A worker that dies in it uses up an attempt, and several do.
     Ok(step.retry(Retry::exponential(20)).await?.to_string())
 }
 

@@ -26,16 +26,60 @@ pub(crate) struct Intent {
 
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    Create { run: RunId, new: NewRun, leased_until: Option<Timestamp>, records: Records },
-    Outside { log: LogId, stated: Stated, records: Records },
-    Own { log: LogId, stated: Stated, ticket: Whose, records: Records, change: Change },
-    Again { pick: u64, byte: Option<u64> },
-    Misfit { log: LogId, by: By },
-    Claim { queues: Vec<Queue>, now: Timestamp, until: Timestamp, limit: NonZeroU32 },
-    Renew { pick: u64, until: Timestamp },
-    Read { log: LogId, after: Position, limit: NonZeroU32 },
+    Create {
+        run: RunId,
+        new: NewRun,
+        leased_until: Option<Timestamp>,
+        records: Records,
+    },
+    Outside {
+        log: LogId,
+        stated: Stated,
+        records: Records,
+    },
+    Own {
+        of: Of,
+        stated: Stated,
+        ticket: Whose,
+        records: Records,
+        change: Change,
+    },
+    Again {
+        pick: u64,
+        byte: Option<u64>,
+    },
+    Misfit {
+        log: LogId,
+        by: By,
+    },
+    Claim {
+        queues: Vec<Queue>,
+        now: Timestamp,
+        until: Timestamp,
+        limit: NonZeroU32,
+    },
+    Renew {
+        pick: u64,
+        until: Timestamp,
+    },
+    Read {
+        log: LogId,
+        after: Position,
+        limit: NonZeroU32,
+    },
     List(List),
-    Delete { log: LogId, stated: Stated },
+    Delete {
+        log: LogId,
+        stated: Stated,
+    },
+    /// What an intent was when it was done.
+    Exactly(Box<Op>),
+    /// Claims until nothing that is due is left; for one writer alone.
+    ClaimAll {
+        now: Timestamp,
+    },
+    /// Opens the site again, in place of its handle; for one writer alone.
+    Reopen,
 }
 
 /// How many records, of which kind and size, and when.
@@ -53,6 +97,15 @@ pub(crate) struct Change {
     pub(crate) close: bool,
     pub(crate) rest: Option<Due>,
     pub(crate) tags: Option<Vec<Tag>>,
+}
+
+/// Which log an owner appends to.
+#[derive(Clone, Debug)]
+pub(crate) enum Of {
+    /// That of the run of its newest lease.
+    Held,
+    /// This one.
+    Log(LogId),
 }
 
 /// Which head a writer states.
@@ -139,6 +192,12 @@ impl Known {
         })
     }
 
+    /// An append that was sent: one of the last few every other time.
+    fn sent(&self, pick: u64) -> Option<&(LogId, Append)> {
+        let skipped = if pick.is_multiple_of(2) { 0 } else { self.sent.len().saturating_sub(3) };
+        picked(self.sent.get(skipped..)?, pick / 2)
+    }
+
     fn ticket(&self, log: &LogId, whose: Whose) -> Option<Ticket> {
         let lease = match whose {
             Whose::Newest => self.leases.iter().rev().find(|lease| log.run() == Some(&lease.run)),
@@ -159,7 +218,7 @@ fn lease_on(run: &RunId, ticket: Ticket, until: Timestamp) -> Lease {
 }
 
 impl Intent {
-    /// What this intent is, for a writer that knows this much; `None` when it has nothing to do.
+    /// What this intent is, for a writer that knows this much; `None` when it is none.
     pub(crate) fn op(&self, known: &Known) -> Option<Op> {
         Some(match &self.what {
             What::Create { run, new, leased_until, records } => {
@@ -171,14 +230,18 @@ impl Intent {
                 let append = self.append(known.head(log, *stated), *records, By::Outsider);
                 Op::Append(log.clone(), append)
             }
-            What::Own { log, stated, ticket, records, change } => {
-                let ticket = known.ticket(log, *ticket).unwrap_or(self.ticket());
+            What::Own { of, stated, ticket, records, change } => {
+                let log = match of {
+                    Of::Held => LogId::Run(known.leases.last()?.run.clone()),
+                    Of::Log(log) => log.clone(),
+                };
+                let ticket = known.ticket(&log, *ticket).unwrap_or(self.ticket());
                 let Change { close, rest, tags } = change.clone();
                 let by = By::Owner { ticket, close, rest, tags };
-                Op::Append(log.clone(), self.append(known.head(log, *stated), *records, by))
+                Op::Append(log.clone(), self.append(known.head(&log, *stated), *records, by))
             }
             What::Again { pick, byte } => {
-                let (log, append) = picked(&known.sent, *pick)?;
+                let (log, append) = known.sent(*pick)?;
                 Op::Append(log.clone(), byte.map_or(append.clone(), |byte| changed(append, byte)))
             }
             What::Misfit { log, by } => {
@@ -199,6 +262,8 @@ impl Intent {
             What::Read { log, after, limit } => Op::Read(log.clone(), *after, *limit),
             What::List(list) => Op::List(list.clone()),
             What::Delete { log, stated } => Op::Delete(log.clone(), known.head(log, *stated)),
+            What::Exactly(op) => (**op).clone(),
+            What::ClaimAll { .. } | What::Reopen => return None,
         })
     }
 

@@ -1,7 +1,11 @@
-//! Rule T1.
+//! Rule T1: each log takes its own writers.
+
+mod pairings;
+mod streams;
+mod token_logs;
 
 use crate::case::Case;
 
-pub(super) const fn cases() -> Vec<Case> {
-    Vec::new()
+pub(super) fn cases() -> Vec<Case> {
+    [pairings::cases(), token_logs::cases(), streams::cases()].into_iter().flatten().collect()
 }

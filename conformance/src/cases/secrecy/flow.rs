@@ -2,9 +2,8 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use world_core::{
-    Ctx, Engine, EngineBuilder, LogId, Position, Retry, RunError, Status, StepError, Workflow,
-};
+use serde::de::DeserializeOwned;
+use world_core::{Ctx, Engine, EngineBuilder, Retry, RunError, RunHandle, StepError, Workflow};
 
 use super::canaries::*;
 use crate::failure::{Failure, Verdict, error_text};
@@ -105,23 +104,32 @@ pub(super) fn register(builder: EngineBuilder, canaries: &Canaries) -> EngineBui
 pub(super) async fn run(engine: &Engine, canaries: &Canaries) -> Verdict {
     let (client, worker) = (engine.client(), engine.spawn_worker());
     let run = client.start(EVERYTHING, canaries.text(INPUT)).id(RUN).await?;
-    match run.output().await {
+    match end(run).await? {
         Ok(output) if output == canaries.text(OUTPUT) => {}
         other => return Err(ended_otherwise(RUN, &other)),
     }
     let run = client.start(FAILING, ()).id(FAILS).await?;
-    match run.output().await {
+    match end(run).await? {
         Err(RunError::Failed { .. }) => {}
         other => return Err(ended_otherwise(FAILS, &other)),
     }
     let run = client.start(WAITING, ()).id(WAITS).await?;
     run.cancel(canaries.text(REASON)).await?;
-    match run.output().await {
+    match end(run).await? {
         Err(RunError::Cancelled { .. }) => {}
         other => return Err(ended_otherwise(WAITS, &other)),
     }
     worker.shutdown().await;
     Ok(())
+}
+
+/// The longest a run may take.
+const RUN_SECONDS: u64 = 20;
+
+async fn end<O: DeserializeOwned>(run: RunHandle<O>) -> Verdict<Result<O, RunError>> {
+    let id = run.id().clone();
+    let end = tokio::time::timeout(Duration::from_secs(RUN_SECONDS), run.output()).await;
+    end.map_err(|_| Failure::failed(format!("the run {id} has not ended within {RUN_SECONDS} s")))
 }
 
 fn ended_otherwise<T: fmt::Debug>(run: &str, end: &Result<T, RunError>) -> Failure {
@@ -140,7 +148,7 @@ pub(super) async fn errors(engine: &Engine) -> Vec<(String, String)> {
     if let Ok(run) = client.run(AS_NUMBER, RUN) {
         tell(run.status().await.err().map(|error| told(&error)));
         tell(run.cancel("too late").await.err().map(|error| told(&error)));
-        if let Err(RunError::World(error)) = run.output().await {
+        if let Ok(Err(RunError::World(error))) = end(run).await {
             tell(Some(told(&error)));
         }
     }

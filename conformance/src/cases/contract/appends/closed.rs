@@ -6,7 +6,7 @@ use crate::{
     case::{Case, case},
     failure::{Verdict, ensure, ensure_eq},
     kit::*,
-    look::{Handle, claimed, listing, log_is, not_due, put},
+    look::{Handle, answered, claimed, listing, log_is, not_due, put},
     rule::Rule,
     subject::Subject,
 };
@@ -24,19 +24,14 @@ pub(super) fn cases() -> Vec<Case> {
 /// Appends that the run is not to take, whatever they state.
 async fn takes_none(world: &Handle, log: &LogId, appends: &[Append], what: &str) -> Verdict {
     for append in appends {
-        let answer = world.append(log, append).await?;
         let by = match append.by {
             By::Creator(_) => "a creator",
             By::Outsider => "an outsider",
             By::Owner { .. } => "an owner",
         };
-        ensure_eq!(
-            A5,
-            answer,
-            Appended::NotOpen,
-            "an append of {by} to {what} ({log}) at {}",
-            append.expected
-        );
+        let what = format!("an append of {by} to {what} ({log}) at {}", append.expected);
+        let answer = answered(Rule::A5, world.append(log, append).await, &what)?;
+        ensure_eq!(A5, answer, Appended::NotOpen, "{what}");
     }
     Ok(())
 }
