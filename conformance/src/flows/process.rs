@@ -24,7 +24,7 @@ use crate::{
 pub(crate) const SEED: u64 = 3;
 
 /// The most turns of one run.
-const TURNS_MAX: u32 = 5_000;
+const TURNS_MAX: u32 = 500;
 
 /// How often a client asks again that was told nothing.
 const TRIES_MAX: u32 = 40;

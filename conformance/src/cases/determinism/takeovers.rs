@@ -37,7 +37,7 @@ async fn a_golden_log_that_breaks_off_anywhere_is_finished_and_repeats_nothing(
 /// Breaks each of them off at this head, in a place of their own.
 async fn finished_from(subject: Verdict<Subject>, golden: &[Golden], head: usize) -> Verdict {
     let subject = subject?;
-    let residency = if head % 2 == 0 { Residency::Resident } else { Residency::Replay };
+    let residency = if head.is_multiple_of(2) { Residency::Resident } else { Residency::Replay };
     for golden in golden.iter().filter(|golden| head < golden.records.len()) {
         finished(&subject, golden, head, residency).await.map_err(|failure| {
             failure.while_doing(format!("{}, broken off at {head}", golden.run))
