@@ -1,5 +1,6 @@
 //! Worlds that hang, panic, lie or answer nonsense: the suite says which case, rule and call, and
 //! goes on.
+#![allow(clippy::panic, clippy::print_stdout, reason = "a failure here fails the test")]
 
 mod bad;
 
@@ -135,8 +136,9 @@ fn comes_to_an_end(suite: &Suite) -> Report {
     let report = suite.run(settings(), is_tried);
     for (entry, failure) in report.failed() {
         says_all(entry);
-        let cause = failure.cause;
-        assert!(!matches!(cause, Cause::Panicked | Cause::Hung), "{}: {entry}", suite.name());
+        // The engine may follow nonsense for ever, but not the suite: that counts the calls.
+        let is_hung = failure.cause == Cause::Hung && !failure.what.contains("and goes on");
+        assert!(failure.cause != Cause::Panicked && !is_hung, "{}: {entry}", suite.name());
     }
     let slow = report.entries.iter().filter(|entry| entry.outcome.took > Duration::from_secs(1));
     for entry in slow {
