@@ -133,7 +133,8 @@ fn is_tried(case: &Case) -> bool {
 /// The suite comes to its end, and every failure says what it is.
 fn comes_to_an_end(suite: &Suite) -> Report {
     let began = Instant::now();
-    let report = suite.run(settings(), is_tried);
+    let patient = Settings { call_bound: Duration::from_secs(30), ..settings() };
+    let report = suite.run(patient, is_tried);
     for (entry, failure) in report.failed() {
         says_all(entry);
         // The engine may follow nonsense for ever, but not the suite: that counts the calls.
