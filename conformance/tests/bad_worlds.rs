@@ -124,7 +124,7 @@ fn a_factory_that_fails_panics_or_hangs_fails_every_case_and_says_so() {
 /// All that needs no second process, when the tests are to take their time.
 fn is_tried(case: &Case) -> bool {
     match case.group() {
-        Group::Contract | Group::Limits | Group::Model | Group::Secrecy => true,
+        Group::Contract | Group::Limits | Group::Model => true,
         Group::Durability => false,
         _ => std::env::var_os(Settings::EFFORT).is_some(),
     }
