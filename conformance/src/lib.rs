@@ -20,14 +20,19 @@
 //! conformance::suite!(|site| async move { MyWorld::open(site.dir()).await });
 //! ```
 
+pub mod audit;
 mod case;
 mod cases;
+mod claimer;
 pub mod corpus;
 mod factory;
 mod failure;
 mod flows;
+mod golden;
+mod interleave;
 mod journal;
 mod kit;
+mod listing;
 mod look;
 pub mod model;
 mod needs;
@@ -37,6 +42,7 @@ mod rule;
 mod run;
 pub mod server;
 mod settings;
+pub mod simulation;
 mod site;
 mod subject;
 mod suite;

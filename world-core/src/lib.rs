@@ -3,6 +3,7 @@
 pub mod codec;
 mod context;
 mod driver;
+mod entropy;
 mod error;
 pub mod event;
 #[cfg(test)]

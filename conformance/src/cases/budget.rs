@@ -1,7 +1,10 @@
 //! Store calls a step.
 
+mod runs;
+mod workers;
+
 use crate::case::Case;
 
-pub(super) const fn cases() -> Vec<Case> {
-    Vec::new()
+pub(super) fn cases() -> Vec<Case> {
+    [runs::cases(), workers::cases()].into_iter().flatten().collect()
 }

@@ -2,6 +2,7 @@
 
 mod appends;
 mod deletes;
+mod edges;
 mod leases;
 mod lists;
 mod reads;
@@ -18,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         leases::cases(),
         tokens::cases(),
         deletes::cases(),
+        edges::cases(),
         waits::cases(),
     ]
     .into_iter()

@@ -1,7 +1,11 @@
 //! Workflows whose store answers late, twice or not at all, or whose clocks are wrong.
 
+mod calls;
+mod clocks;
+mod workers;
+
 use crate::case::Case;
 
-pub(super) const fn cases() -> Vec<Case> {
-    Vec::new()
+pub(super) fn cases() -> Vec<Case> {
+    [calls::cases(), clocks::cases(), workers::cases()].into_iter().flatten().collect()
 }

@@ -5,6 +5,7 @@ mod keys;
 mod long;
 mod names;
 mod sizes;
+mod strange;
 
 use crate::case::Case;
 

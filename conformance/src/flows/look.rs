@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How far the clock goes on to see whether a lease that nobody uses has run out.
-const LEASE_TICK: Duration = Duration::from_secs(5);
+const LEASE_TICK: Duration = Duration::from_secs(2);
 
 /// The most pages of a listing.
 const PAGES_MAX: u32 = 1_000;
@@ -28,14 +28,21 @@ pub(crate) struct Look {
 
 /// Where a run stands between the turns of its workers.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     Ended,
-    Open { cancelled: bool },
+    /// It has come to rest, and is to be asked to end.
+    ToBeCancelled,
+    Open,
 }
 
 impl Look {
+    /// At the World under test.
     pub(crate) async fn at(subject: &Subject) -> Verdict<Self> {
-        let world = subject.open().await?;
+        Self::on(subject.open().await?)
+    }
+
+    /// At a World.
+    pub(crate) fn on(world: Arc<dyn World>) -> Verdict<Self> {
         let engine = Engine::builder(Arc::clone(&world)).key(public_test_key()?).build()?;
         Ok(Self { world, client: engine.client() })
     }
@@ -51,12 +58,13 @@ impl Look {
     }
 
     /// How a run has ended.
-    pub(super) async fn outcome(&self, flow: &Flow) -> Result<String, RunError> {
+    pub(crate) async fn outcome(&self, flow: &Flow) -> Result<String, RunError> {
         self.client.run(flow.sample.workflow(), flow.run.as_str())?.output().await
     }
 
     /// Where a run stands.
-    pub(super) async fn standing(&self, run: &RunId) -> Verdict<Standing> {
+    pub(crate) async fn standing(&self, flow: &Flow) -> Verdict<Standing> {
+        let run = &flow.run;
         let kinds: Vec<_> = self.records(run).await?.iter().map(|record| record.kind).collect();
         match kinds.last() {
             None => Err(Failure::failed(format!("{run} was started, and has no log"))),
@@ -64,7 +72,12 @@ impl Look {
                 Err(Failure::failed(format!("{run} is blocked: its code does not fit its log")))
             }
             Some(last) if last.is_end() => Ok(Standing::Ended),
-            Some(_) => Ok(Standing::Open { cancelled: kinds.contains(&Kind::CANCEL_REQUESTED) }),
+            Some(_) if flow.sample.cancel && !kinds.contains(&Kind::CANCEL_REQUESTED) => {
+                let resting = self.runs(PhaseKind::Waiting).await?;
+                let rests = resting.iter().any(|meta| meta.run == *run);
+                Ok(if rests { Standing::ToBeCancelled } else { Standing::Open })
+            }
+            Some(_) => Ok(Standing::Open),
         }
     }
 

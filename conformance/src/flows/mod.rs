@@ -5,8 +5,10 @@
 //! log then [tells](Told) is compared with what an undisturbed run of it tells.
 
 mod check;
+mod counted;
 mod look;
 mod process;
+mod put;
 mod survive;
 mod told;
 
@@ -20,9 +22,11 @@ use crate::{
 };
 
 pub(crate) use check::checked;
-pub(crate) use look::Look;
+pub(crate) use counted::{Counted, soon};
+pub(crate) use look::{Look, Standing};
 pub(crate) use process::{Ended, Flow, Plan, Process, broken_at, plan, unbroken};
-pub(crate) use survive::{Undisturbed, survived};
+pub(crate) use put::put;
+pub(crate) use survive::{Lives, Undisturbed, later, survived};
 pub(crate) use told::Told;
 
 /// When the first process of a case begins.

@@ -1,13 +1,8 @@
 //! One process that drives runs on the World under test: it may be broken, and it may die.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use world_core::{
     Clock, ErrorKind, Residency, Result, RunError, RunId, Timestamp, VirtualClock, World,
     layer::{Fault, FaultLayer, Method, RetryBounds, Seen},
@@ -25,6 +20,9 @@ use crate::{
     subject::Subject,
 };
 
+/// What every run is started with: by it its bodies take longer or shorter.
+pub(crate) const SEED: u64 = 3;
+
 /// The most turns of one run.
 const TURNS_MAX: u32 = 5_000;
 
@@ -39,12 +37,11 @@ const HANGS_AFTER: Duration = Duration::from_secs(30);
 pub(crate) struct Flow {
     pub(crate) sample: Sample,
     pub(crate) run: RunId,
-    pub(crate) seed: u64,
 }
 
 impl Flow {
-    pub(crate) fn new(sample: &Sample, run: &str, seed: u64) -> Verdict<Self> {
-        Ok(Self { sample: sample.clone(), run: RunId::new(run)?, seed })
+    pub(crate) fn new(sample: &Sample, run: &str) -> Verdict<Self> {
+        Ok(Self { sample: sample.clone(), run: RunId::new(run)? })
     }
 }
 
@@ -64,10 +61,14 @@ pub(crate) struct Process {
     pub(crate) store: Arc<FaultLayer<Arc<dyn World>>>,
     /// A handle that nothing breaks, to see how things stand.
     look: Look,
-    calls: Arc<AtomicU64>,
+    calls: Arc<watch::Sender<u64>>,
 }
 
-/// Says what becomes of a call, by its number among those that a plan is asked about.
+/// How many calls pass before what is kept on its way is delivered.
+const KEPT_FOR: u64 = 3;
+
+/// Says what becomes of a call, by its number among those that change something: what a read that
+/// is broken leaves behind, the next change leaves too.
 pub(crate) type Plan = Box<dyn Fn(u64, &Seen<'_>) -> Fault + Send + Sync>;
 
 /// A plan.
@@ -82,17 +83,21 @@ pub(crate) fn unbroken() -> Plan {
 
 /// The plan that breaks one call.
 pub(crate) fn broken_at(call: u64, fault: Fault) -> Plan {
-    plan(move |number, _| if number == call { fault.clone() } else { Fault::None })
+    plan(
+        move |number, seen| {
+            if number == call && seen.method.changes() { fault.clone() } else { Fault::None }
+        },
+    )
 }
 
 impl Process {
     /// Begins at this time, for these samples, under a plan; `look` is not broken.
     ///
-    /// The plan sees neither waits nor listings: what hangs on them is time, not a run.
+    /// The plan sees neither waits nor listings: only time hangs on them.
     pub(crate) async fn begin(
         subject: &Subject,
         look: &Look,
-        samples: &[&Sample],
+        samples: &[Sample],
         at: Timestamp,
         residency: Residency,
         plan: Plan,
@@ -104,16 +109,31 @@ impl Process {
     pub(crate) async fn with_clock(
         subject: &Subject,
         look: &Look,
-        samples: &[&Sample],
+        samples: &[Sample],
         clock: VirtualClock,
         residency: Residency,
         plan: Plan,
     ) -> Verdict<Self> {
-        let calls = Arc::new(AtomicU64::new(0));
+        Self::on(subject.open().await?, look, samples, clock, residency, plan)
+    }
+
+    /// The same on this handle.
+    pub(crate) fn on(
+        world: Arc<dyn World>,
+        look: &Look,
+        samples: &[Sample],
+        clock: VirtualClock,
+        residency: Residency,
+        plan: Plan,
+    ) -> Verdict<Self> {
+        let calls = Arc::new(watch::Sender::new(0));
         let counted = Arc::clone(&calls);
-        let store = FaultLayer::new(subject.open().await?, move |seen| match seen.method {
+        let store = FaultLayer::new(world, move |seen| match seen.method {
             Method::Wait | Method::List => Fault::None,
-            _ => plan(counted.fetch_add(1, SeqCst) + 1, seen),
+            method => {
+                counted.send_modify(|calls| *calls += u64::from(method.changes()));
+                plan(*counted.borrow(), seen)
+            }
         });
         let store = Arc::new(store);
         // Nobody else comes back at the same time, so nobody waits before the next try.
@@ -131,9 +151,19 @@ impl Process {
         self.engine.clock().now()
     }
 
-    /// How many calls the plan has been asked about.
+    /// How many calls that change something there have been.
     pub(crate) fn calls(&self) -> u64 {
-        self.calls.load(SeqCst)
+        *self.calls.borrow()
+    }
+
+    /// Delivers, for ever, what is kept on its way, when a few more calls have been made.
+    async fn deliver_late(&self) {
+        let mut calls = self.calls.subscribe();
+        while calls.changed().await.is_ok() {
+            if calls.borrow_and_update().is_multiple_of(KEPT_FOR) {
+                self.store.deliver_kept().await;
+            }
+        }
     }
 
     /// Starts the run if nobody has, and drives it to its end or this process's.
@@ -142,6 +172,7 @@ impl Process {
             tokio::select! {
                 biased;
                 () = self.store.crashed() => Ok(Ended::Died),
+                () = self.deliver_late() => Err(Failure::failed("nobody counts calls")),
                 ended = self.live(flow) => match ended {
                     Err(_) if self.store.is_crashed() => Ok(Ended::Died),
                     ended => ended.map(Ended::Run),
@@ -161,22 +192,28 @@ impl Process {
         self.start(flow).await?;
         for _ in 0..TURNS_MAX {
             self.turn().await?;
-            match self.look.standing(&flow.run).await? {
-                Standing::Ended => return Ok(self.look.outcome(flow).await),
-                Standing::Open { cancelled: false } if flow.sample.cancel => {
-                    self.cancel(flow).await?;
+            match self.look.standing(flow).await? {
+                Standing::Ended => {
+                    self.store.deliver_kept().await;
+                    return Ok(self.look.outcome(flow).await);
                 }
-                Standing::Open { .. } => self.look.pass_time(self.engine.clock()).await?,
+                Standing::ToBeCancelled => self.cancel(flow).await?,
+                Standing::Open => self.pass_time().await?,
             }
         }
         Err(Failure::failed(format!("{} has not ended after {TURNS_MAX} turns", flow.run)))
+    }
+
+    /// Moves the clock to the next due time, or a little on if a lease has to run out.
+    pub(crate) async fn pass_time(&self) -> Verdict {
+        self.look.pass_time(self.engine.clock()).await
     }
 
     /// Starts the run; a client that is told nothing asks again.
     pub(crate) async fn start(&self, flow: &Flow) -> Verdict {
         let client = self.engine.client()?;
         again(|| async {
-            client.start(flow.sample.workflow(), flow.seed).id(flow.run.as_str()).await.map(drop)
+            client.start(flow.sample.workflow(), SEED).id(flow.run.as_str()).await.map(drop)
         })
         .await
     }
@@ -186,7 +223,7 @@ impl Process {
         again(|| self.engine.turn()).await
     }
 
-    async fn cancel(&self, flow: &Flow) -> Verdict {
+    pub(crate) async fn cancel(&self, flow: &Flow) -> Verdict {
         let run = self.engine.client()?.run(flow.sample.workflow(), flow.run.as_str())?;
         again(|| async {
             match run.cancel("the corpus says so").await {

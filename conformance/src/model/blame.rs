@@ -178,7 +178,8 @@ fn of_commit_elsewhere(state: &State, log: &LogId, append: &Append, seen: Positi
             append.records.first().is_some_and(|record| record.body == kept.body)
         });
     let head = state.head(log).map_or(Position::START, |head| head.head);
-    let is_taken_for_old = seen == head && (append.head_after() != head || resembles);
+    let is_taken_for_old =
+        !append.records.is_empty() && seen == head && (append.head_after() != head || resembles);
     if is_taken_for_old { Rule::A6 } else { Rule::A2 }
 }
 

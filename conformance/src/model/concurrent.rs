@@ -1,4 +1,7 @@
 //! Histories of several writers at once: the calls and answers of all of them are linearizable.
+//!
+//! When a history is not, no order of it exists, and so no one answer that is wrong. What is named
+//! is the first answer that cannot be, and the rule it breaks in one order of what was before.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +13,7 @@ use std::{
 };
 
 use world_core::{
-    ErrorKind, LogId, RunId, World,
+    Appended, ErrorKind, LogId, RunId, World,
     layer::{Fault, FaultLayer},
 };
 
@@ -24,12 +27,14 @@ use super::{
     blame::{always_wrong, broken_rule},
     draw::{self, Family, intents},
     forget::shortest,
-    intent::{Intent, Known},
+    intent::Intent,
+    known::Known,
     linear::{self, Event, Found},
     op::{Answer, Op},
     perform::{perform, polled_at_most},
     random::Random,
     sequential::not_allowed,
+    spec::State,
 };
 
 /// Whether answers get lost.
@@ -86,17 +91,18 @@ fn failure(object: &LogId, events: &[Event]) -> Failure {
         Found::Linearizable(order) => order,
         Found::NotLinearizable | Found::NotDecided => linear::Order::default(),
     };
-    let ordered = || order.events.iter().filter_map(|index| others.get(*index));
-    let before =
-        ordered().rev().map(|event| (&event.op, &event.answer)).find(|(op, _)| op.changes());
+    let state = match order.state.head(object) {
+        Some(_) => order.state.clone(),
+        None => with_the_unanswered(&order.state, &others),
+    };
     let rule = if shows_half_an_append(&last, &others) {
         Rule::A1
     } else {
-        broken_rule(&order.state, &last.op, &last.answer, before)
+        broken_rule(&state, &last.op, &last.answer, None)
     };
     let mut what =
         format!("the history of {object} is not linearizable. In one order of the rest, ");
-    what.push_str(&not_allowed(&order.state, &last.op, &last.answer));
+    what.push_str(&not_allowed(&state, &last.op, &last.answer));
     what.push_str("\n  of the history what is needed, with each call and answer counted:");
     others.sort_by_key(|event| event.called);
     for event in others.iter().chain([&last]) {
@@ -107,9 +113,21 @@ fn failure(object: &LogId, events: &[Event]) -> Failure {
     Failure::broken(rule, what)
 }
 
+/// The state once everything without an answer has taken effect.
+fn with_the_unanswered(state: &State, others: &[Event]) -> State {
+    let unanswered = others.iter().filter(|event| event.answered.is_none());
+    unanswered.fold(state.clone(), |state, event| {
+        state.step(&event.op, &Answer::Unknown).unwrap_or(state)
+    })
+}
+
 /// Whether an answer's head lies inside an append, and at the end of none.
 fn shows_half_an_append(last: &Event, others: &[Event]) -> bool {
     let Some(seen) = last.answer.head() else { return false };
+    if let (Op::Append(..), Answer::Appended(Appended::Committed { .. })) = (&last.op, &last.answer)
+    {
+        return false;
+    }
     let appends = || {
         others.iter().filter_map(|event| match &event.op {
             Op::Append(log, append) if Some(log) == last.op.log().as_ref() => Some(append),

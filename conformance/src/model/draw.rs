@@ -9,7 +9,7 @@ use world_core::{
 use crate::kit::{at, count, id, new_run, queue, run, stream, token};
 
 use super::{
-    intent::{Change, Intent, Records, Stated, What, Whose},
+    intent::{Change, Intent, Of, Records, Stated, What, Whose},
     random::Random,
 };
 
@@ -21,6 +21,9 @@ const QUEUES: [&str; 2] = ["p", "q"];
 
 /// Times are drawn below this, by every writer as it likes.
 const MILLIS: u64 = 40;
+
+/// How much of what is seldom done there is, beside the shares.
+const RARE: u64 = 4;
 
 /// What a history is mostly made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +127,7 @@ pub(crate) fn queues() -> Vec<Queue> {
 fn what(random: &mut Random, shares: Shares) -> What {
     let Shares { create, outside, own, again, claim, renew, read, list, delete, closes } = shares;
     let all = [create, outside, own, again, claim, renew, read, list, delete];
-    let mut drawn = random.below(all.iter().sum::<u64>() + 1);
+    let mut drawn = random.below(all.iter().sum::<u64>() + RARE);
     let chosen = all.iter().position(|share| {
         let is_it = drawn < *share;
         drawn = drawn.saturating_sub(*share);
@@ -134,7 +137,7 @@ fn what(random: &mut Random, shares: Shares) -> What {
         Some(0) => creation(random),
         Some(1) => {
             let log = if random.is(70) { run(name(random, &RUNS)) } else { a_token(random) };
-            What::Outside { log, stated: stated(random), records: records(random, 1) }
+            What::Outside { log, stated: stated(random), records: records(random) }
         }
         Some(2) => own_append(random, closes),
         Some(3) => What::Again { pick: random.next(), byte: random.maybe(30, Random::next) },
@@ -148,14 +151,18 @@ fn what(random: &mut Random, shares: Shares) -> What {
         Some(6) => What::Read {
             log: a_log(random),
             after: Position::new(if random.is(50) { 0 } else { random.below(9) }),
-            limit: count(if random.is(40) { u32::MAX } else { a_few(random, 4) }),
+            limit: count(if random.is(30) { u32::MAX } else { a_few(random, 3) }),
         },
         Some(7) => What::List(listing(random)),
         Some(8) => {
             let log = if random.is(75) { run(name(random, &RUNS)) } else { a_token(random) };
             What::Delete { log, stated: stated(random) }
         }
-        _ => misfit(random),
+        _ => match random.below(RARE) {
+            0 | 1 => misfit(random),
+            2 => What::ClaimAll { now: time(random) },
+            _ => What::Reopen,
+        },
     }
 }
 
@@ -188,9 +195,9 @@ fn due(random: &mut Random) -> Due {
 }
 
 fn tags(random: &mut Random, most: u64) -> Vec<Tag> {
-    let tag =
-        |random: &mut Random| Tag::from_bytes([u8::try_from(random.below(3)).unwrap_or(0); 16]);
-    (0..random.below(most + 1)).map(|_| tag(random)).collect()
+    let first = random.below(3);
+    let tag = |nth: u64| Tag::from_bytes([u8::try_from((first + nth) % 3).unwrap_or(0); 16]);
+    (0..random.below(most + 1)).map(tag).collect()
 }
 
 fn some_queues(random: &mut Random) -> Vec<Queue> {
@@ -210,8 +217,8 @@ fn stated(random: &mut Random) -> Stated {
     }
 }
 
-fn records(random: &mut Random, least: u64) -> Records {
-    let count = least + random.below(4 - least);
+fn records(random: &mut Random) -> Records {
+    let count = random.below(3) + 1;
     let bytes = if random.is(5) { 4096 } else { 0 };
     let kind = Kind(u16::try_from(random.below(3)).unwrap_or(0));
     Records { count, kind, bytes, at: time(random) }
@@ -226,7 +233,7 @@ fn creation(random: &mut Random) -> What {
         new.workflow = workflow;
     }
     let leased_until = random.maybe(50, time);
-    What::Create { run: id(name(random, &RUNS)), new, leased_until, records: records(random, 1) }
+    What::Create { run: id(name(random, &RUNS)), new, leased_until, records: records(random) }
 }
 
 fn own_append(random: &mut Random, closes: u64) -> What {
@@ -238,8 +245,8 @@ fn own_append(random: &mut Random, closes: u64) -> What {
     let (of, stated) = (name(random, &RUNS), stated(random));
     if random.is(25) {
         let change = Change { close: false, rest: None, tags: None };
-        let (log, records) = (stream(of, name(random, &STREAMS)), records(random, 1));
-        return What::Own { log, stated, ticket, records, change };
+        let (log, records) = (stream(of, name(random, &STREAMS)), records(random));
+        return What::Own { of: Of::Log(log), stated, ticket, records, change };
     }
     let change = Change {
         close: random.is(closes),
@@ -248,9 +255,12 @@ fn own_append(random: &mut Random, closes: u64) -> What {
     };
     // Without records an append may only rest or set tags.
     let may_be_empty = !change.close && (change.rest.is_some() || change.tags.is_some());
-    let least = u64::from(!may_be_empty || random.is(60));
-    let records = records(random, least);
-    What::Own { log: run(of), stated, ticket, records, change }
+    let mut records = records(random);
+    if may_be_empty && random.is(40) {
+        records.count = 0;
+    }
+    let of = if random.is(60) { Of::Held } else { Of::Log(run(of)) };
+    What::Own { of, stated, ticket, records, change }
 }
 
 /// An append that no World takes (rule T1).

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use world_core::{Claim, ErrorKind, LogId, Ticket, World};
+use world_core::{Claim, ErrorKind, LogId, Ticket, Timestamp, World};
 
 use crate::{
     failure::{Failure, Verdict},
-    kit::{FAR, at, count},
+    kit::{at, count},
     rule::Rule,
     subject::Subject,
 };
@@ -14,7 +14,8 @@ use crate::{
 use super::{
     blame::{always_wrong, broken_rule},
     draw::{self, Family, intents},
-    intent::{Intent, Known},
+    intent::{Intent, What},
+    known::Known,
     op::{Answer, Op},
     perform::perform,
     random::Random,
@@ -39,6 +40,8 @@ pub(crate) struct Deviation {
     pub(crate) lines: Vec<String>,
     /// How many intents it took.
     pub(crate) intents: usize,
+    /// The intents as they were done, which do the same whatever was done before.
+    pub(crate) exactly: Vec<Intent>,
 }
 
 /// Makes a history of this many operations, drawn from a seed, at a site of its own.
@@ -79,21 +82,23 @@ pub(crate) async fn deviation(subject: &Subject, intents: &[Intent]) -> Verdict<
     let subject = subject.elsewhere()?;
     let mut writer = Writer::new(&subject).await?;
     for (done, intent) in (1..).zip(intents) {
-        let Some(op) = intent.op(&writer.known) else { continue };
-        if let Some((rule, what)) = writer.does(&op, intent.handle).await? {
-            return Ok(Some(Deviation { rule, what, lines: writer.lines, intents: done }));
+        if let Some((rule, what)) = writer.follows(&subject, intent).await? {
+            return Ok(Some(writer.deviation(rule, what, done)));
         }
     }
-    let found = writer.claims_what_is_due().await?;
-    let lines = writer.lines;
-    Ok(found.map(|(rule, what)| Deviation { rule, what, lines, intents: intents.len() }))
+    let found = writer.claims_all_that_is_due(0, at(1000)).await?;
+    Ok(found.map(|(rule, what)| writer.deviation(rule, what, intents.len())))
 }
+
+/// The rule that is broken, and what was seen; `None` when all is well.
+type Wrong = Option<(Rule, String)>;
 
 struct Writer {
     handles: Vec<Arc<dyn World>>,
     state: State,
     known: Known,
     lines: Vec<String>,
+    exactly: Vec<Intent>,
     /// Of each run and token, the last operation that could change it.
     last: BTreeMap<LogId, (Op, Answer)>,
 }
@@ -109,12 +114,40 @@ impl Writer {
             state: State::default(),
             known: Known::default(),
             lines: Vec::new(),
+            exactly: Vec::new(),
             last: BTreeMap::new(),
         })
     }
 
+    fn deviation(self, rule: Rule, what: String, intents: usize) -> Deviation {
+        Deviation { rule, what, lines: self.lines, intents, exactly: self.exactly }
+    }
+
+    async fn follows(&mut self, subject: &Subject, intent: &Intent) -> Verdict<Wrong> {
+        match (&intent.what, intent.op(&self.known)) {
+            (What::ClaimAll { now }, _) => {
+                self.exactly.push(intent.clone());
+                self.claims_all_that_is_due(intent.number, *now).await
+            }
+            (What::Reopen, _) => {
+                self.exactly.push(intent.clone());
+                self.lines.push("open the site again".to_owned());
+                if let Some(handle) = self.handles.get_mut(intent.handle) {
+                    *handle = subject.open().await?;
+                }
+                Ok(None)
+            }
+            (_, Some(op)) => {
+                let what = What::Exactly(Box::new(op.clone()));
+                self.exactly.push(Intent { what, ..intent.clone() });
+                self.does(&op, intent.handle).await
+            }
+            (_, None) => Ok(None),
+        }
+    }
+
     /// Makes an operation, and follows it in the model.
-    async fn does(&mut self, op: &Op, handle: usize) -> Verdict<Option<(Rule, String)>> {
+    async fn does(&mut self, op: &Op, handle: usize) -> Verdict<Wrong> {
         let Some(world) = self.handles.get(handle).or(self.handles.first()) else {
             return Ok(None);
         };
@@ -159,16 +192,17 @@ impl Writer {
     }
 
     /// Every run that is due in the model is given (rule L2), in as many claims as it takes.
-    async fn claims_what_is_due(&mut self) -> Verdict<Option<(Rule, String)>> {
-        let claim_number = |number: u64| Claim {
+    async fn claims_all_that_is_due(&mut self, number: u64, now: Timestamp) -> Verdict<Wrong> {
+        let ticket = |nth: u64| (u128::from(nth) << 64) + u128::from(number);
+        let claim = |nth: u64| Claim {
             queues: draw::queues(),
-            ticket: Ticket::from_bytes((u128::from(number) << 32).to_be_bytes()),
-            now: at(1000),
-            until: FAR,
+            ticket: Ticket::from_bytes(ticket(nth).to_be_bytes()),
+            now,
+            until: at(now.as_millis() + 1),
             limit: count(2),
         };
-        for number in 1..=CLAIMS_MAX {
-            let claim = claim_number(number);
+        for nth in 1..=CLAIMS_MAX {
+            let claim = claim(nth);
             if self.state.due(&claim).next().is_none() {
                 return Ok(None);
             }
@@ -176,16 +210,14 @@ impl Writer {
             if let Some(found) = self.does(&Op::Claim(claim), 0).await? {
                 return Ok(Some(found));
             }
-            if number > 4 {
+            if nth > 4 {
                 self.lines.truncate(asked); // they are all alike
             }
         }
-        let claim = claim_number(CLAIMS_MAX);
+        let claim = claim(CLAIMS_MAX);
         let due: Vec<_> = self.state.due(&claim).map(ToString::to_string).collect();
-        let what = format!(
-            "at the end run {} is due, but {CLAIMS_MAX} claims from its queue have not given it",
-            due.join(", ")
-        );
+        let (runs, now) = (due.join(" and "), now.as_millis());
+        let what = format!("run {runs} is due at {now}, and {CLAIMS_MAX} claims have not given it");
         Ok(if due.is_empty() { None } else { Some((Rule::L2, what)) })
     }
 }

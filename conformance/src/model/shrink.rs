@@ -22,35 +22,14 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// without a need.
 pub(crate) async fn shortest(subject: &Subject, intents: &[Intent], found: Deviation) -> Deviation {
     let mut tries = Tries { subject, left: TRIES_MAX, until: Instant::now() + LONGEST };
-    let mut kept: Vec<Intent> = intents.iter().take(found.intents).cloned().collect();
-    let mut best = found;
-    let mut piece = kept.len().div_ceil(2);
-    while piece > 0 && !kept.is_empty() {
-        let mut start = 0;
-        let mut went = false;
-        while start < kept.len() {
-            let without: Vec<_> =
-                kept.iter().take(start).chain(kept.iter().skip(start + piece)).cloned().collect();
-            match tries.fails(&without).await {
-                Some(deviation) => {
-                    kept = without;
-                    kept.truncate(deviation.intents);
-                    best = deviation;
-                    went = true;
-                }
-                None => start += piece,
-            }
-            if tries.left == 0 {
-                return best;
-            }
-        }
-        if piece > 1 || !went {
-            piece /= 2;
-        }
-    }
+    let found = tries.shorter(intents, found).await;
+    // What is left may be there only so that the writer learns; as it was done, it need not.
+    let exactly = found.exactly.clone();
+    let found = tries.again(&exactly, found).await;
+    let found = tries.shorter(&exactly, found).await;
     let on_one_handle: Vec<_> =
-        kept.iter().map(|intent| Intent { handle: 0, ..intent.clone() }).collect();
-    tries.fails(&on_one_handle).await.unwrap_or(best)
+        found.exactly.iter().map(|intent| Intent { handle: 0, ..intent.clone() }).collect();
+    tries.again(&on_one_handle, found).await
 }
 
 struct Tries<'a> {
@@ -60,6 +39,38 @@ struct Tries<'a> {
 }
 
 impl Tries<'_> {
+    /// Leaves out ever smaller pieces of the intents that have failed so.
+    async fn shorter(&mut self, intents: &[Intent], found: Deviation) -> Deviation {
+        let mut kept: Vec<Intent> = intents.iter().take(found.intents).cloned().collect();
+        let mut best = found;
+        let mut piece = kept.len().div_ceil(2);
+        while piece > 0 && self.left > 0 {
+            let (mut start, mut is_shorter) = (0, false);
+            while start < kept.len() {
+                let rest = kept.iter().take(start).chain(kept.iter().skip(start + piece));
+                let without: Vec<_> = rest.cloned().collect();
+                match self.fails(&without).await {
+                    Some(deviation) => {
+                        kept = without;
+                        kept.truncate(deviation.intents);
+                        best = deviation;
+                        is_shorter = true;
+                    }
+                    None => start += piece,
+                }
+            }
+            if piece > 1 || !is_shorter {
+                piece /= 2;
+            }
+        }
+        best
+    }
+
+    /// The failure of these intents; the one before, if they do not fail.
+    async fn again(&mut self, intents: &[Intent], found: Deviation) -> Deviation {
+        self.fails(intents).await.unwrap_or(found)
+    }
+
     async fn fails(&mut self, intents: &[Intent]) -> Option<Deviation> {
         if self.left == 0 || Instant::now() > self.until {
             self.left = 0;

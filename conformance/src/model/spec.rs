@@ -8,7 +8,7 @@ use std::{
 
 use world_core::{
     Append, Appended, Claim, Lease, Limits, List, LogId, Page, Position, Record, Result, RunId,
-    Timestamp,
+    RunMeta, Timestamp,
     head::{self, Head, Ruling, Stored, Turn},
 };
 
@@ -63,6 +63,9 @@ impl State {
             (Op::Read(log, _, limit), Answer::Page(wanted), Answer::Page(seen)) => {
                 self.is_page(log, limit.get() as usize, wanted, seen)
             }
+            (Op::Look(..), Answer::Seen(Some(wanted)), Answer::Seen(Some(seen))) => {
+                is_meta(wanted, seen)
+            }
             (Op::Take(..), _, Answer::Taken(None)) => return Some(self.clone()),
             (_, wanted, answer) => wanted == answer,
         };
@@ -101,11 +104,6 @@ impl State {
     /// The head of a log, if there is one.
     pub(crate) fn head(&self, log: &LogId) -> Option<&Head> {
         self.logs.get(log).map(|log| &log.head)
-    }
-
-    /// Every log that is or was there.
-    pub(crate) fn logs(&self) -> impl Iterator<Item = &LogId> {
-        self.logs.keys()
     }
 
     /// Every run that is or was there.
@@ -202,6 +200,16 @@ impl State {
         after.logs.insert(log.clone(), Arc::new(Log { head: tombstone, records: Vec::new() }));
         after
     }
+}
+
+/// Whether a listing shows a run as it is; tags have no order.
+fn is_meta(wanted: &RunMeta, seen: &RunMeta) -> bool {
+    let sorted = |meta: &RunMeta| {
+        let mut meta = meta.clone();
+        meta.tags.sort_unstable();
+        meta
+    };
+    sorted(wanted) == sorted(seen)
 }
 
 /// The state, as the rules look into it.

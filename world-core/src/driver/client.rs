@@ -7,13 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use rand::Rng;
 use serde::Serialize;
 
 use super::{engine::Inner, handle::RunHandle, session::Session, worker::Hands};
 use crate::{
     codec,
     context::Workflow,
+    entropy,
     error::{Error, ErrorKind, Result},
     event::{Event, Logged, Seed},
     ids::{LogId, Position, Queue, RunId, WorkflowName},
@@ -195,19 +195,13 @@ where
         Box::pin(async move {
             let run = match id {
                 Some(id) => RunId::new(id)?,
-                None => {
-                    let mut random = [0; 10];
-                    rand::rng().fill_bytes(&mut random);
-                    RunId::generate(engine.clock.now(), &random)
-                }
+                None => RunId::generate(engine.clock.now(), &entropy::bytes()),
             };
-            let mut seed = [0; 32];
-            rand::rng().fill_bytes(&mut seed);
             let created = Event::RunCreated {
                 workflow: WorkflowName::new(name)?,
                 version,
                 input: input?,
-                seed: Seed::from_bytes(seed),
+                seed: Seed::from_bytes(entropy::bytes()),
                 parent: None,
             };
             create(&engine, run, Queue::new(queue)?, created).await

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use rand::Rng;
 use tokio::sync::Semaphore;
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     context::Registered,
+    entropy,
     ids::{Queue, Timestamp, WorkflowName},
     layer::RetryLayer,
     lease::Ticket,
@@ -104,9 +104,7 @@ impl Inner {
     }
 
     pub(super) fn ticket() -> Ticket {
-        let mut bytes = [0; 16];
-        rand::rng().fill_bytes(&mut bytes);
-        Ticket::from_bytes(bytes)
+        Ticket::from_bytes(entropy::bytes())
     }
 
     /// The permits to run bodies, of all runs.

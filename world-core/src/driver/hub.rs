@@ -95,7 +95,8 @@ pub(super) struct Hub {
 
 #[derive(Debug, Default)]
 struct State {
-    driven: HashMap<RunId, Arc<Signal>>,
+    /// In an order of its own, for it is walked through.
+    driven: BTreeMap<RunId, Arc<Signal>>,
     watchers: HashMap<RunId, Vec<oneshot::Sender<Arc<Logged>>>>,
     /// Programs of resting runs, each with the number under which `oldest` knows it.
     residents: HashMap<RunId, (u64, Session)>,

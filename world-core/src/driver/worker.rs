@@ -1,7 +1,7 @@
 //! A worker: claims due runs and drives each in a task of its own.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     num::NonZeroU32,
     sync::{
         Arc, Mutex, Weak,
@@ -67,7 +67,7 @@ pub(super) struct Hands {
     stopping: AtomicBool,
     stop: Notify,
     next_task: AtomicU64,
-    tasks: Mutex<HashMap<u64, Task>>,
+    tasks: Mutex<BTreeMap<u64, Task>>,
 }
 
 /// How a task is stopped: at once, or by telling it.
@@ -115,10 +115,10 @@ impl Worker {
 
     /// Stops at once, as if the process had died: leases run out by themselves.
     pub fn abort(self) {
+        // The runs are not told to stop: they would give their leases back.
+        let tasks = std::mem::take(&mut *lock(&self.hands.tasks));
+        tasks.into_values().for_each(|(task, _)| task.abort());
         self.hands.begin_stop();
-        for (task, _) in lock(&self.hands.tasks).values() {
-            task.abort();
-        }
     }
 }
 
@@ -189,6 +189,7 @@ impl Hands {
                 }
             }
             tokio::select! {
+                biased;
                 () = stopped => return,
                 () = engine.clock.alarm(now.plus(lease / 6)) => {}
             }
@@ -256,7 +257,9 @@ impl Hands {
         let until = engine.clock.now().plus(engine.options.poll);
         let until = engine.hub.next_due().map_or(until, |due| due.min(until));
         let wait = Wait { queues: queues.to_vec(), logs: Vec::new(), at_most: engine.options.poll };
+        // Whichever comes first, the caller looks again.
         tokio::select! {
+            biased;
             () = stopped => {}
             () = work => {}
             () = engine.clock.alarm(until) => {}

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    entropy,
     error::{Error, ErrorKind, Result},
     ids::{LogId, Position, Timestamp},
     lease::{Claim, Lease, Renewed},
@@ -116,7 +117,7 @@ impl<W: World> RetryLayer<W> {
                 return Err(last_error(error, method, log, tries, is_ambiguous));
             }
             let delay = self.bounds.delay_after(tries);
-            sleep(delay.mul_f64(rand::random_range(0.0..=1.0))).await;
+            sleep(delay.mul_f64(entropy::share())).await;
         }
     }
 }

@@ -177,7 +177,7 @@ impl Program {
         }
     }
 
-    /// How many bodies run or could begin.
+    /// How many bodies run or could begin, but for those that the workflow does not poll.
     pub(crate) fn bodies_wanted(&self) -> usize {
         self.shared.core().wanted()
     }
@@ -185,7 +185,7 @@ impl Program {
     /// Whether no body runs, none could begin, and nothing waits to be written at once.
     pub(crate) fn is_idle(&self) -> bool {
         let core = self.shared.core();
-        core.wanted() == 0 && !core.outbox.is_pressing()
+        !core.has_bodies() && !core.outbox.is_pressing()
     }
 
     /// Whether it could not be executed anew from its log at this point: a body runs, is

@@ -107,6 +107,8 @@ pub(crate) struct Slot {
     /// It stands in the queue of bodies that may begin.
     queued: bool,
     alarm: Option<Timestamp>,
+    /// Its body runs and was woken, and the program does not poll it.
+    starved: bool,
     warned: bool,
 }
 
@@ -169,6 +171,8 @@ pub(crate) struct Core {
     /// Claims without progress before this one.
     pub(super) claims: u32,
     running: usize,
+    /// Of those that run: how many are starved.
+    starved: usize,
     pub(super) bodies_max: usize,
     cancelled: Option<Position>,
     pub(super) cancel_reason: String,
@@ -207,6 +211,7 @@ impl Core {
             runnable: false,
             queued: false,
             alarm: None,
+            starved: false,
             warned: false,
         };
         self.slots.insert(op, slot);
@@ -215,6 +220,7 @@ impl Core {
     }
 
     fn close(&mut self, op: OpId) -> Option<Slot> {
+        self.fed(op);
         let slot = self.slots.remove(&op)?;
         self.by_key.remove(&slot.key);
         self.open_hash = self.open_hash.wrapping_sub(slot.key.stable_hash());
@@ -243,6 +249,7 @@ impl Core {
     }
 
     fn polled(&mut self, op: OpId, mode: Mode) -> Turn {
+        self.fed(op);
         let (clock, claims) = (self.clock, self.claims);
         let Some(slot) = self.slots.get_mut(&op) else { return Turn::Pending };
         if let Some((order, _)) = &slot.parked {
@@ -284,6 +291,7 @@ impl Core {
     }
 
     fn set_body(&mut self, op: OpId, body: Body) {
+        self.fed(op);
         let Some(step) = self.step(op) else { return };
         let before = std::mem::replace(&mut step.body, body);
         match (before == Body::Running, body == Body::Running) {

@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::cipher::fingerprint;
 use crate::{
+    entropy,
     error::{Error, ErrorKind, Result},
     ids::KeyId,
 };
@@ -41,7 +41,7 @@ impl Key {
     #[must_use]
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
-        rand::rng().fill_bytes(&mut *bytes);
+        entropy::fill(&mut *bytes);
         Self { id: default_id(&bytes), bytes }
     }
 

@@ -2,8 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use rand::Rng;
-
 use super::{
     Buffer, Plain,
     cipher::{Cipher, Keyed},
@@ -11,7 +9,7 @@ use super::{
     envelope::{Compression, Envelope, Frame, NONCE_BYTES, TAG_BYTES},
 };
 use crate::{
-    codec,
+    codec, entropy,
     error::{Error, ErrorKind, Result},
     event::{Event, Logged},
     ids::{KeyId, LogId, Position, Timestamp},
@@ -272,9 +270,7 @@ pub(super) fn check_cipher(cipher: Cipher, envelope: &Envelope<'_>) -> Result<()
 
 /// 96 random bits. A call of the operating system for each would take as long as the sealing.
 fn nonce() -> [u8; NONCE_BYTES] {
-    let mut nonce = [0; NONCE_BYTES];
-    rand::rng().fill_bytes(&mut nonce);
-    nonce
+    entropy::bytes()
 }
 
 impl fmt::Debug for LogSeal {

@@ -310,6 +310,7 @@ impl TestEngine {
             let queues = self.engine()?.queues().to_vec();
             let wait = Wait { queues, logs: Vec::new(), at_most: Duration::from_secs(3600) };
             tokio::select! {
+                biased;
                 () = ended => {}
                 waited = self.world.wait(&wait) => waited?,
             }

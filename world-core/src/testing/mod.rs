@@ -32,6 +32,8 @@ mod engine;
 mod error;
 mod replay;
 
+#[cfg(feature = "simulation")]
+pub use crate::entropy::Predictable;
 pub use engine::TestEngine;
 pub use error::ReplayError;
 pub use replay::{Replay, ReplayCheck};

@@ -1,7 +1,30 @@
-//! Rules L1 to L5.
+//! Rules L1 to L5: who has a run, and who gets it next.
+
+mod attempts;
+mod claims;
+mod due;
+mod fairness;
+mod outsiders;
+mod renewals;
+mod skew;
+mod tickets;
+mod waiting;
 
 use crate::case::Case;
 
-pub(super) const fn cases() -> Vec<Case> {
-    Vec::new()
+pub(super) fn cases() -> Vec<Case> {
+    [
+        claims::cases(),
+        skew::cases(),
+        due::cases(),
+        fairness::cases(),
+        tickets::cases(),
+        renewals::cases(),
+        outsiders::cases(),
+        attempts::cases(),
+        waiting::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

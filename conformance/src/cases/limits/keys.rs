@@ -11,7 +11,7 @@ use crate::{
     subject::Subject,
 };
 
-use super::names::is_taken;
+use super::strange::is_taken;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -54,17 +54,14 @@ async fn no_run_and_stream_make_up_another(subject: Subject) -> Verdict {
                 LogId::Stream(..) => append(0, &[&body], 1, owner(1)),
                 LogId::Token(_) => append(0, &[&body], 1, By::Outsider),
             };
-            // A refused run has no streams: they are not open.
+            // A run that was refused takes no chunk.
             let is_open = match &log {
                 LogId::Stream(run, _) => {
                     written.iter().any(|(known, _)| *known == LogId::Run(run.clone()))
                 }
                 LogId::Run(_) | LogId::Token(_) => true,
             };
-            if is_open
-                && is_taken(&world, &log, if between.is_empty() { "rs" } else { between }, &first)
-                    .await?
-            {
+            if is_open && is_taken(&world, &log, &all, &first).await? {
                 written.push((log, first.records));
             }
         }
@@ -81,14 +78,7 @@ async fn a_deletion_hides_no_run_whose_name_begins_alike(subject: Subject) -> Ve
     let created = create_leased(1, FAR, 1);
     for between in BETWEEN {
         let name = format!("run{between}1");
-        if is_taken(
-            &world,
-            &run(&name),
-            if between.is_empty() { "run1" } else { between },
-            &created,
-        )
-        .await?
-        {
+        if is_taken(&world, &run(&name), &name, &created).await? {
             let chunk = append(0, &["chunk"], 2, owner(1));
             put(Rule::I1, &world, &stream(&name, "stream"), &chunk).await?;
             kept.push((name, chunk.records));

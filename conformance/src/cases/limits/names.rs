@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use world_core::{Append, By, Due, KeyId, LogId, NewRun, Position, Queue, RunId, WorkflowName};
+use world_core::{By, Due, KeyId, LogId, NewRun, Position, Queue, RunId, WorkflowName};
 
 use crate::{
     case::{Case, case},
-    failure::{Failure, Verdict, ensure, ensure_eq},
+    failure::{Verdict, ensure, ensure_eq},
     kit::*,
-    look::{Handle, is_refusal, listing, log_is, put},
+    look::{listing, log_is, put},
     rule::Rule,
     subject::Subject,
 };
+
+use super::strange::{is_taken, names};
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -21,177 +23,6 @@ pub(super) fn cases() -> Vec<Case> {
         case!(Limits [I1] a_claim_gets_only_runs_of_the_very_queue),
         case!(Limits [I1] names_that_a_run_is_listed_with_are_kept),
     ]
-}
-
-/// Names that something takes for each other, for none, or for something else.
-pub(super) fn names() -> Vec<String> {
-    let short = [
-        "a",
-        "A",
-        "b",
-        "ab",
-        "Ab",
-        "a ",
-        " a",
-        "a  ",
-        "\ta",
-        "a\n",
-        "a\r\n",
-        "\n",
-        " ",
-        "a\0",
-        "a\0b",
-        "\0",
-        "\0\0",
-        "\0a",
-        "a\u{1}",
-        "\u{7f}",
-        "a\u{1f}b",
-        "é",
-        "e\u{301}",
-        "É",
-        "e",
-        "ß",
-        "ss",
-        "SS",
-        "ı",
-        "i",
-        "I",
-        "İ",
-        "ﬁ",
-        "fi",
-        "Å",
-        "A\u{30a}",
-        "ａ",
-        "\u{feff}a",
-        "\u{200b}a",
-        "a\u{200b}",
-        "a\u{ad}",
-        "\u{202e}a",
-        "\u{ffff}",
-        "😀",
-        "😀😀",
-        "👩‍🚀",
-        "👩",
-        "\u{10ffff}",
-        "'",
-        "''",
-        "\"",
-        "`",
-        "a'--",
-        "'; DROP",
-        "\\",
-        "\\\\",
-        "\\0",
-        "\\u0000",
-        "%00",
-        "%",
-        "a%",
-        "%a",
-        "_",
-        "a_",
-        "__",
-        "*",
-        "a*",
-        "?",
-        "[a]",
-        "[",
-        "]",
-        "{a}",
-        "{b}",
-        "{",
-        "}",
-        "{}",
-        ":",
-        "a:",
-        ":a",
-        "a:b",
-        "a::b",
-        "/",
-        "a/",
-        "a/b",
-        "//",
-        ".",
-        "..",
-        "../a",
-        "a.b",
-        "|",
-        "a|b",
-        "#",
-        "a#b",
-        "$",
-        "$a",
-        ",",
-        "a,b",
-        ";",
-        "~",
-        "-",
-        "+",
-        "=",
-        "&",
-        "<a>",
-        "@",
-        "!",
-        "(",
-        ")",
-        "0",
-        "1",
-        "01",
-        "1.0",
-        "1e0",
-        "-1",
-        "+1",
-        "null",
-        "NULL",
-        "nil",
-        "true",
-        "undefined",
-        "NaN",
-        "run",
-        "runs",
-        "stream",
-        "token",
-        "head",
-        "queue",
-        "wrun_",
-        "WRUN_",
-    ];
-    let mut names: Vec<_> = short.map(str::to_owned).to_vec();
-    names.extend([255, 256, 511, 512].map(|length| "x".repeat(length)));
-    names.push("x".repeat(511) + "y");
-    names.push("y".to_owned() + &"x".repeat(511));
-    names.push("😀".repeat(128));
-    names.push("😀".repeat(127) + "😁");
-    names.push("\0".repeat(512));
-    names
-}
-
-/// Whether a World must take a name: others it may refuse.
-fn is_plain(name: &str) -> bool {
-    name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// Whether a first append is taken; a strange name may be refused. Any other answer says that
-/// the log was there already.
-pub(super) async fn is_taken(
-    world: &Handle,
-    log: &LogId,
-    name: &str,
-    append: &Append,
-) -> Verdict<bool> {
-    match world.append(log, append).await {
-        Ok(answer) => {
-            let wanted = committed(append.head_after().get());
-            ensure_eq!(I1, answer, wanted, "the first append to {log}, a name not used before");
-            Ok(true)
-        }
-        Err(error) if is_refusal(error.kind()) && !is_plain(name) => Ok(false),
-        Err(error) if is_refusal(error.kind()) => {
-            let what = format!("the first append to {log}, a plain name, is refused: {error}");
-            Err(Failure::broken(Rule::I1, what))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Writes a first record to the log of each name, and reads them all back.
@@ -216,7 +47,7 @@ async fn are_two(subject: &Subject, log_of: impl Fn(&str) -> LogId, by: By) -> V
 
 async fn runs_of_any_two_names_are_two_runs(subject: Subject) -> Verdict {
     let by = By::Creator(new_run(Due::Never));
-    are_two(&subject, |name| run(name), by).await?;
+    are_two(&subject, run, by).await?;
     let world = subject.open().await?;
     let mut left: BTreeMap<_, usize> = names().into_iter().map(|name| (name, 0)).collect();
     for meta in listing(&world).await? {

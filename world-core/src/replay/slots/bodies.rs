@@ -52,7 +52,7 @@ impl Core {
                 runnable.push((*op, slot.waker.clone()));
             }
         }
-        let mut free = self.bodies_max.saturating_sub(self.running);
+        let mut free = self.bodies_max.saturating_sub(self.polled_running());
         while free > 0
             && let Some(op) = self.startable.pop_front()
         {
@@ -68,7 +68,8 @@ impl Core {
         }
     }
 
-    /// Finds bodies that were woken and that the program did not poll.
+    /// Finds bodies that were woken and that the program did not poll. They make room for others
+    /// until it does: what the program waits for may be one of those.
     pub(in crate::replay) fn find_starved(
         &mut self,
         runnable: &[(OpId, Option<Waker>)],
@@ -76,15 +77,42 @@ impl Core {
     ) {
         for (op, _) in runnable {
             let Some(slot) = self.slots.get_mut(op) else { continue };
-            if slot.runnable && !std::mem::replace(&mut slot.warned, true) {
+            if !slot.runnable {
+                continue;
+            }
+            let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
+            if runs && !std::mem::replace(&mut slot.starved, true) {
+                self.starved += 1;
+            }
+            if !std::mem::replace(&mut slot.warned, true) {
                 starved.push(slot.key.clone());
             }
         }
     }
 
-    /// How many bodies run or could begin.
+    /// The program polls this operation, or has done with it.
+    pub(super) fn fed(&mut self, op: OpId) {
+        if self.starved > 0
+            && let Some(slot) = self.slots.get_mut(&op)
+            && std::mem::take(&mut slot.starved)
+        {
+            self.starved -= 1;
+        }
+    }
+
+    /// How many bodies run, but for those that are starved.
+    const fn polled_running(&self) -> usize {
+        self.running - self.starved
+    }
+
+    /// How many bodies run or could begin, but for those that are starved.
     pub(in crate::replay) fn wanted(&self) -> usize {
-        self.running + self.startable.len()
+        self.polled_running() + self.startable.len()
+    }
+
+    /// Whether a body runs, starved or not, or could begin.
+    pub(in crate::replay) fn has_bodies(&self) -> bool {
+        self.running > 0 || !self.startable.is_empty()
     }
 
     pub(in crate::replay) const fn running(&self) -> usize {

@@ -127,9 +127,12 @@ async fn is_another(world: &Handle, log: &LogId, other: &Append, what: &str) -> 
     log_is(Rule::A6, world, log, &before.records, format!("after {what} was sent")).await
 }
 
+/// Makes another record of one.
+type Change = fn(&mut Record);
+
 async fn other_bytes_kinds_or_times_are_another_append(subject: Subject) -> Verdict {
     let world = subject.open().await?;
-    let changes: [(&str, fn(&mut Record)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("another body", |record| record.body = Sealed::from_stored(&b"other"[..])),
         ("a longer body", |record| {
             record.body = Sealed::from_stored([record.body.as_bytes(), b"\0"].concat());

@@ -51,6 +51,8 @@ async fn a_creation_is_due_with_its_first_record(subject: Subject) -> Verdict {
     put(Rule::A4, &world, &run("waiting"), &create(Due::At(at(50)), 5)).await?;
     put(Rule::A4, &world, &run("parked"), &create(Due::Never, 5)).await?;
     put(Rule::A4, &world, &run("leased"), &create_leased(1, at(50), 5)).await?;
+    let lease = claimed(&other, &run("due"), &a_claim(8, 49)).await?;
+    ensure!(A4, lease.is_some(), "no claim gets a run that was created as due");
     for name in ["waiting", "parked", "leased"] {
         let lease = not_due(&other, &run(name), &a_claim(9, 49)).await?;
         ensure_eq!(A4, lease, None, "a claim at 49 of a run that was created as {name} until 50");

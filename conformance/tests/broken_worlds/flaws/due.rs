@@ -1,0 +1,286 @@
+//! Due runs that nobody gets, or not in their turn: rule L2.
+
+use world_core::{By, Due, LogId, Position, RunId, Timestamp, head::Turn};
+
+use crate::{
+    flaw::{Flaw, flaw},
+    logs::{self, Logs, Wanted},
+};
+
+pub(crate) fn flaws() -> Vec<Flaw> {
+    [order(), forgotten()].into_iter().flatten().collect()
+}
+
+/// The oldest of one kind; with none, of the other.
+fn first_of(logs: &mut Logs, due: &logs::Due<'_>, is_timed: bool) -> Option<RunId> {
+    let place = logs.oldest(due, is_timed).or_else(|| logs.oldest(due, !is_timed))?;
+    Some(place.run)
+}
+
+/// Every due run is wanted.
+const ALL: Wanted = |_, _| true;
+
+fn order() -> Vec<Flaw> {
+    vec![
+        flaw!(
+            L2,
+            "newest_first",
+            "the newest run is taken first, and old ones starve",
+            claim = |logs, claim| {
+                logs.claim_by(claim, ALL, |logs, due| {
+                    let (ready, timed) = (logs.newest(due, false), logs.newest(due, true));
+                    logs.in_turn(ready, timed)
+                })
+            },
+        ),
+        flaw!(
+            L2,
+            "newest_ready_first",
+            "of the ready runs the newest is taken first",
+            claim = |logs, claim| {
+                logs.claim_by(claim, ALL, |logs, due| {
+                    let (ready, timed) = (logs.newest(due, false), logs.oldest(due, true));
+                    logs.in_turn(ready, timed)
+                })
+            },
+        ),
+        flaw!(
+            L2,
+            "newest_timed_first",
+            "of the timed runs the one whose time came last is taken first",
+            claim = |logs, claim| {
+                logs.claim_by(claim, ALL, |logs, due| {
+                    let (ready, timed) = (logs.oldest(due, false), logs.newest(due, true));
+                    logs.in_turn(ready, timed)
+                })
+            },
+        ),
+        flaw!(
+            L2,
+            "by_name",
+            "runs are taken by their names, whatever their age",
+            claim = |logs, claim| {
+                let due = logs.all_due(claim).into_iter().take(claim.limit.get() as usize);
+                due.filter_map(|run| logs.lease(&run, claim)).collect()
+            },
+        ),
+        flaw!(
+            L2,
+            "ready_starves_timed",
+            "a timed run is taken only when none is ready",
+            claim =
+                |logs, claim| { logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, false)) },
+        ),
+        flaw!(
+            L2,
+            "timed_starves_ready",
+            "a ready run is taken only when no timed one is due",
+            claim =
+                |logs, claim| { logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, true)) },
+        ),
+        flaw!(
+            L2,
+            "one_turn_for_all",
+            "one flag says whose turn it is for all queues: of two workers each sees one kind",
+            claim = |logs, claim| {
+                let flip = logs.notes.numbers.entry("turn".to_owned()).or_default();
+                *flip += 1;
+                if *flip % 2 == 0 {
+                    logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, true))
+                } else {
+                    logs.claim_by(claim, ALL, |logs, due| first_of(logs, due, false))
+                }
+            },
+        ),
+        flaw!(
+            L2,
+            "signals_push_back",
+            "a ready run that is signalled again goes to the back",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let (By::Outsider, LogId::Run(_), Some(run)) =
+                    (&append.by, log, logs.run_mut(log))
+                    && let Turn::Ready { since } = &mut run.turn
+                {
+                    *since = append.at;
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            L2,
+            "first_queue_first",
+            "the second queue of a claim is looked at only when the first has nothing",
+            claim = |logs, claim| {
+                let mut leases = Vec::new();
+                for queue in &claim.queues {
+                    if leases.is_empty() {
+                        let one =
+                            world_core::Claim { queues: vec![queue.clone()], ..claim.clone() };
+                        leases = logs.claim(&one);
+                    }
+                }
+                leases
+            },
+        ),
+    ]
+}
+
+fn forgotten() -> Vec<Flaw> {
+    vec![
+        flaw!(
+            L2,
+            "one_queue_a_claim",
+            "a claim looks at the first of its queues only",
+            claim = |logs, claim| {
+                let queues = claim.queues.iter().take(1).cloned().collect();
+                logs.claim(&world_core::Claim { queues, ..claim.clone() })
+            },
+        ),
+        flaw!(
+            L2,
+            "since_is_a_condition",
+            "a run that became ready by a clock that is ahead sleeps until that time",
+            claim = |logs, claim| {
+                let mut due = logs.all_due(claim);
+                due.retain(|run| match logs.turn(&LogId::Run(run.clone())) {
+                    Some(Turn::Ready { since }) => since <= claim.now,
+                    _ => true,
+                });
+                due.truncate(claim.limit.get() as usize);
+                due.iter().filter_map(|run| logs.lease(run, claim)).collect()
+            },
+        ),
+        flaw!(
+            L2,
+            "due_a_millisecond_late",
+            "a run is due after its time, not at it",
+            claim = |logs, claim| {
+                let earlier = claim.now.as_millis().checked_sub(1);
+                let now = Timestamp::from_millis(earlier.unwrap_or_default());
+                logs.claim(&world_core::Claim { now, ..claim.clone() })
+            },
+        ),
+        flaw!(
+            L2,
+            "lease_lasts_for_ever",
+            "a lease that has run out is never due again",
+            claim = |logs, claim| {
+                let is_wanted: Wanted = |logs, run| {
+                    !matches!(logs.turn(&LogId::Run(run.clone())), Some(Turn::Leased { .. }))
+                };
+                logs.claim_by(claim, is_wanted, Logs::next)
+            },
+        ),
+        flaw!(
+            L2,
+            "given_up_after_5",
+            "a run that was claimed five times without progress is never given out again",
+            claim = |logs, claim| {
+                let is_wanted: Wanted = |logs, run| {
+                    logs.run(&LogId::Run(run.clone())).is_none_or(|run| run.attempt < 5)
+                };
+                logs.claim_by(claim, is_wanted, Logs::next)
+            },
+        ),
+        flaw!(
+            L2,
+            "given_up_after_16",
+            "a run that was claimed sixteen times without progress is never given out again",
+            claim = |logs, claim| {
+                let is_wanted: Wanted = |logs, run| {
+                    logs.run(&LogId::Run(run.clone())).is_none_or(|run| run.attempt < 16)
+                };
+                logs.claim_by(claim, is_wanted, Logs::next)
+            },
+        ),
+        flaw!(
+            L2,
+            "stops_at_the_leased",
+            "a scan of a queue stops at the first run that is leased",
+            claim = |logs, claim| {
+                let first = logs.runs().filter(|(_, run, _)| claim.queues.contains(&run.new.queue));
+                let first = first.min_by_key(|(id, run, _)| (run.created, (*id).clone()));
+                let is_blocked = first.is_some_and(|(_, run, _)| {
+                    matches!(run.turn, Turn::Leased { until, .. } if until > claim.now)
+                });
+                if is_blocked { Vec::new() } else { logs.claim(claim) }
+            },
+        ),
+        flaw!(
+            L2,
+            "stops_at_the_parked",
+            "a scan of a queue stops at the first run that is parked",
+            claim = |logs, claim| {
+                let first = logs.runs().filter(|(_, run, _)| claim.queues.contains(&run.new.queue));
+                let first = first.min_by_key(|(id, run, _)| (run.created, (*id).clone()));
+                let is_blocked = first.is_some_and(|(_, run, _)| run.turn == Turn::Parked);
+                if is_blocked { Vec::new() } else { logs.claim(claim) }
+            },
+        ),
+        flaw!(
+            L2,
+            "due_now_is_forgotten",
+            "a rest that wants a worker at once parks the run",
+            append = |logs, log, append| {
+                let mut changed = append.clone();
+                if let By::Owner { rest: Some(due @ Due::Now), .. } = &mut changed.by {
+                    *due = Due::Never;
+                }
+                logs.append(log, &changed)
+            },
+        ),
+        flaw!(
+            L2,
+            "long_sleeps_are_for_ever",
+            "a run that waits for a time after the year 2038 is parked",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let Some(run) = logs.run_mut(log)
+                    && let Turn::Waiting(time) = run.turn
+                    && time.as_millis() > 1000 * (i32::MAX as u64)
+                {
+                    run.turn = Turn::Parked;
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            L2,
+            "renewed_is_forgotten",
+            "a lease that was renewed never runs out",
+            renew = |logs, lease, until| {
+                let renewed = logs.renew(lease, until)?;
+                if let Some(run) = logs.run_mut(&LogId::Run(lease.run.clone()))
+                    && let Turn::Leased { until, .. } = &mut run.turn
+                {
+                    *until = Timestamp::MAX;
+                }
+                Ok(renewed)
+            },
+        ),
+        flaw!(
+            L2,
+            "renewal_cannot_shorten",
+            "a renewal to an earlier time changes nothing",
+            renew = |logs, lease, until| {
+                let log = LogId::Run(lease.run.clone());
+                let until = match logs.turn(&log) {
+                    Some(Turn::Leased { until: old, .. }) => until.max(old),
+                    _ => until,
+                };
+                logs.renew(lease, until)
+            },
+        ),
+        flaw!(
+            L1,
+            "lease_with_an_old_head",
+            "a lease says the head of the creation",
+            claim = |logs, claim| {
+                let mut leases = logs.claim(claim);
+                leases.iter_mut().for_each(|lease| lease.head = Position::new(1));
+                leases
+            },
+        ),
+    ]
+}
