@@ -13,6 +13,7 @@ mod concurrent;
 mod draw;
 mod forget;
 mod intent;
+mod known;
 pub mod linear;
 mod op;
 mod perform;

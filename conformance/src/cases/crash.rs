@@ -1,12 +1,14 @@
 //! Workflows whose client dies at any store call.
 
+use std::ops::Range;
+
 use world_core::{Residency, layer::Fault};
 
 use crate::{
     case::{Case, case},
-    corpus::Sample,
+    corpus::{self, Sample},
     failure::Verdict,
-    flows::{Flow, Lives, Look, Undisturbed, later, samples, short_samples},
+    flows::{Flow, Lives, Look, Undisturbed, at_once, later, samples, short_samples},
     subject::Subject,
 };
 
@@ -59,40 +61,55 @@ async fn a_client_that_dies_in_the_middle_of_any_one_call_changes_nothing_of_how
 }
 
 async fn dies_at_every_call(subject: &Subject, when: &str, death: &Fault) -> Verdict {
-    for (number, sample) in samples(CORE)?.into_iter().enumerate() {
-        let look = Look::at(subject).await?;
-        let residency = if number % 3 == 0 { Residency::Replay } else { Residency::Resident };
-        let wanted = Undisturbed::run(&look, &sample, residency).await?;
-        for call in 1..=CALLS_MAX {
-            let flow = Flow::new(&sample, &format!("{}-{call}", sample.name))?;
-            let deaths = vec![(call, death.clone())];
-            let died = Lives { residency, deaths, begins: later }
-                .of(subject, &look, &flow, &wanted)
-                .await
-                .map_err(|failure| {
-                    let name = sample.name;
-                    failure.while_doing(format!("{name}, whose client died {when} call {call}"))
-                })?;
-            if died == 0 {
-                break; // it makes fewer calls
-            }
-            subject.injected(died);
+    let (look, core) = (Look::at(subject).await?, samples(CORE)?);
+    at_once(&core, |sample| dies_at_each(subject, &look, sample, when, death)).await
+}
+
+async fn dies_at_each(
+    subject: &Subject,
+    look: &Look,
+    sample: &Sample,
+    when: &str,
+    death: &Fault,
+) -> Verdict {
+    let residency = either(corpus::pick(1, sample.name, 3) == 0);
+    let wanted = Undisturbed::run(look, sample, residency).await?;
+    for call in 1..=CALLS_MAX {
+        let flow = Flow::new(sample, &format!("{}-{call}", sample.name))?;
+        let deaths = vec![(call, death.clone())];
+        let lives = Lives { residency, deaths, begins: later };
+        let died = lives.of(subject, look, &flow, &wanted).await.map_err(|failure| {
+            let name = sample.name;
+            failure.while_doing(format!("{name}, whose client died {when} call {call}"))
+        })?;
+        if died == 0 {
+            break; // it makes fewer calls
         }
+        subject.injected(died);
     }
     Ok(())
 }
 
+const fn either(replays: bool) -> Residency {
+    if replays { Residency::Replay } else { Residency::Resident }
+}
+
 async fn every_workflow_survives_several_deaths_at_random(subject: Subject) -> Verdict {
-    let seeds = subject.seeds(1);
-    // What comes of some tells how often their workers died, so they have nothing to equal.
-    for sample in short_samples().into_iter().filter(|sample| !sample.counts_deaths()) {
-        let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
-        for seed in seeds.clone() {
-            dies_at_random(&subject, &look, &sample, &wanted, seed).await.map_err(|failure| {
-                failure.while_doing(format!("{} under deaths", sample.name)).at_seed(seed)
-            })?;
-        }
+    let (look, seeds) = (Look::at(&subject).await?, subject.seeds(1));
+    at_once(&short_samples(), |sample| dies_at_seeds(&subject, &look, sample, seeds.clone())).await
+}
+
+async fn dies_at_seeds(
+    subject: &Subject,
+    look: &Look,
+    sample: &Sample,
+    seeds: Range<u64>,
+) -> Verdict {
+    let wanted = Undisturbed::run(look, sample, Residency::Resident).await?;
+    for seed in seeds {
+        dies_at_random(subject, look, sample, &wanted, seed).await.map_err(|failure| {
+            failure.while_doing(format!("{} under deaths", sample.name)).at_seed(seed)
+        })?;
     }
     Ok(())
 }
@@ -105,8 +122,7 @@ async fn dies_at_random(
     seed: u64,
 ) -> Verdict {
     let flow = Flow::new(sample, &format!("{}-{seed}", sample.name))?;
-    let draw =
-        |what: &str, end: u64| crate::corpus::pick(seed, &format!("{} {what}", sample.name), end);
+    let draw = |what: &str, end: u64| corpus::pick(seed, &format!("{} {what}", sample.name), end);
     let deaths = (0..2 + draw("deaths", 3))
         .map(|n| {
             let call = 1 + draw(&format!("call {n}"), wanted.calls.max(1));
@@ -118,7 +134,7 @@ async fn dies_at_random(
             (call, death)
         })
         .collect();
-    let residency = if draw("residency", 2) == 0 { Residency::Resident } else { Residency::Replay };
+    let residency = either(draw("residency", 2) == 0);
     let died = Lives { residency, deaths, begins: later }.of(subject, look, &flow, wanted).await?;
     subject.injected(died);
     Ok(())

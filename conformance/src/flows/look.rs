@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use world_core::{
     Client, Clock, Engine, Kind, List, LogId, Phase, PhaseKind, Record, Result, RunError, RunId,
-    RunMeta, Timestamp, VirtualClock, World, WorldExt, event::Logged,
+    RunMeta, VirtualClock, WorkflowName, World, WorldExt, event::Logged,
 };
 
 use super::{Flow, public_test_key};
@@ -73,7 +73,7 @@ impl Look {
             }
             Some(last) if last.is_end() => Ok(Standing::Ended),
             Some(_) if flow.sample.cancel && !kinds.contains(&Kind::CANCEL_REQUESTED) => {
-                let resting = self.runs(PhaseKind::Waiting).await?;
+                let resting = self.runs(flow, Some(PhaseKind::Waiting)).await?;
                 let rests = resting.iter().any(|meta| meta.run == *run);
                 Ok(if rests { Standing::ToBeCancelled } else { Standing::Open })
             }
@@ -81,34 +81,32 @@ impl Look {
         }
     }
 
-    /// Moves a clock to the next due time, or a little on if a lease has to run out.
-    pub(crate) async fn pass_time(&self, clock: &VirtualClock) -> Verdict {
-        match self.next(clock.now()).await? {
-            Some(next) => {
-                clock.set(next);
-                Ok(())
-            }
-            None if self.runs(PhaseKind::Ready).await?.is_empty() => {
-                Err(Failure::failed("every run waits, and nothing will wake any of them"))
-            }
-            None => Ok(()), // a claim may give fewer than are due
-        }
-    }
-
-    /// When something is due next, if anything waits for a time.
-    pub(crate) async fn next(&self, now: Timestamp) -> Verdict<Option<Timestamp>> {
-        let waiting = self.runs(PhaseKind::Waiting).await?;
-        let times = waiting.iter().filter_map(|meta| match meta.phase {
+    /// Moves a clock to the next due time, or a little on if a lease has to run out:
+    /// of any run of this flow's workflow.
+    pub(crate) async fn pass_time(&self, clock: &VirtualClock, flow: &Flow) -> Verdict {
+        // One listing: between two of them another worker may move a run on.
+        let runs = self.runs(flow, None).await?;
+        let is_in = |phase| runs.iter().any(|meta| meta.phase == phase);
+        let times = runs.iter().filter_map(|meta| match meta.phase {
             Phase::Waiting(time) => Some(time),
             _ => None,
         });
-        let is_leased = !self.runs(PhaseKind::Leased).await?.is_empty();
-        Ok(times.chain(is_leased.then(|| now.plus(LEASE_TICK))).min())
+        if let Some(next) = times.min() {
+            clock.set(next);
+        } else if is_in(Phase::Leased) {
+            clock.set(clock.now().plus(LEASE_TICK));
+        } else if is_in(Phase::Parked) && !is_in(Phase::Ready) {
+            let what = format!("{} waits, and nothing will wake it", flow.run);
+            return Err(Failure::failed(what));
+        }
+        Ok(()) // a claim may give fewer than are due, and another worker may end them
     }
 
-    async fn runs(&self, phase: PhaseKind) -> Verdict<Vec<RunMeta>> {
+    /// The runs of a flow's workflow, of all or of those in a phase.
+    async fn runs(&self, flow: &Flow, phase: Option<PhaseKind>) -> Verdict<Vec<RunMeta>> {
         let limit = NonZeroU32::MIN.saturating_add(255);
-        let mut list = List { phase: Some(phase), ..List::all(limit) };
+        let workflow = Some(WorkflowName::new(flow.sample.name)?);
+        let mut list = List { workflow, phase, ..List::all(limit) };
         let mut runs = Vec::new();
         for _ in 0..PAGES_MAX {
             let page = self.world.list(&list).await?;

@@ -12,7 +12,9 @@ mod put;
 mod survive;
 mod told;
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
+
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 
 use world_core::{KeyId, Timestamp, VirtualClock, seal::Key};
 
@@ -46,6 +48,18 @@ pub(crate) fn clock_at(time: Timestamp) -> VirtualClock {
     let clock = VirtualClock::default();
     clock.set(time);
     clock
+}
+
+/// How many are tried at once.
+const AT_ONCE: usize = 16;
+
+/// Does this with each, many at once, so that they share the time that the store takes.
+pub(crate) async fn at_once<'a, T, F>(all: &'a [T], each: impl Fn(&'a T) -> F) -> Verdict
+where
+    F: Future<Output = Verdict> + Send + 'a,
+{
+    let each: Vec<BoxFuture<'a, Verdict>> = all.iter().map(|one| each(one).boxed()).collect();
+    stream::iter(each).map(Ok).try_for_each_concurrent(AT_ONCE, |doing| doing).await
 }
 
 /// The samples of these names.

@@ -104,6 +104,7 @@ impl Golden {
     }
 
     /// The file that holds it.
+    #[cfg(test)]
     pub(crate) fn text(&self) -> String {
         let mut text = "# A golden log: see conformance/src/golden. A record is three lines:\n\
                         # position, kind and time; the event as it opens; the sealed bytes.\n"

@@ -3,16 +3,16 @@
 //! Heads, tickets and leases are what this writer has learnt by then, so that an intent makes
 //! sense after any others, and a history stays one when some of its intents are left out.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use world_core::{
-    Append, Appended, By, Claim, Due, Kind, Lease, List, LogId, NewRun, Page, Position, Queue,
-    Record, Renewed, RunId, Sealed, Tag, Ticket, Timestamp,
+    Append, By, Claim, Due, Kind, List, LogId, NewRun, Position, Queue, Record, RunId, Sealed, Tag,
+    Ticket, Timestamp,
 };
 
 use crate::kit;
 
-use super::op::{Answer, Op};
+use super::{known::Known, op::Op};
 
 /// Something that a writer sets out to do.
 #[derive(Clone, Debug)]
@@ -130,93 +130,6 @@ pub(crate) enum Whose {
     Nobody,
 }
 
-/// What a writer has learnt.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Known {
-    heads: BTreeMap<LogId, Position>,
-    leases: Vec<Lease>,
-    sent: Vec<(LogId, Append)>,
-}
-
-impl Known {
-    /// Learns from an answer.
-    pub(crate) fn learn(&mut self, op: &Op, answer: &Answer) {
-        match (op, answer) {
-            (Op::Append(log, append), answer) => {
-                self.sent.push((log.clone(), append.clone()));
-                self.learn_appended(log, append, answer);
-            }
-            (Op::Read(log, ..), Answer::Page(Page { head, .. })) => self.see(log, *head),
-            (Op::Claim(_), Answer::Leases(leases)) => {
-                for lease in leases {
-                    self.see(&LogId::Run(lease.run.clone()), lease.head);
-                    self.leases.push(lease.clone());
-                }
-            }
-            (Op::Renew(lease, _), Answer::Renewed(Renewed::Held { head })) => {
-                self.see(&LogId::Run(lease.run.clone()), *head);
-            }
-            (Op::List(_), Answer::Runs(runs)) => {
-                for meta in runs {
-                    self.see(&LogId::Run(meta.run.clone()), meta.head);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn learn_appended(&mut self, log: &LogId, append: &Append, answer: &Answer) {
-        if let Answer::Appended(Appended::Committed { head } | Appended::Conflict { head }) = answer
-        {
-            self.see(log, *head);
-        }
-        let is_held =
-            matches!(answer, Answer::Appended(Appended::Committed { .. }) | Answer::Unknown);
-        if let (LogId::Run(run), By::Creator(NewRun { lease: Some((ticket, until)), .. }), true) =
-            (log, &append.by, is_held)
-        {
-            self.leases.push(lease_on(run, *ticket, *until));
-        }
-    }
-
-    fn see(&mut self, log: &LogId, head: Position) {
-        self.heads.insert(log.clone(), head);
-    }
-
-    fn head(&self, log: &LogId, stated: Stated) -> Position {
-        let known = self.heads.get(log).copied().unwrap_or(Position::START).get();
-        Position::new(match stated {
-            Stated::Known => known,
-            Stated::Behind(by) => known.saturating_sub(by),
-            Stated::Ahead(by) => known.saturating_add(by),
-        })
-    }
-
-    /// An append that was sent: one of the last few every other time.
-    fn sent(&self, pick: u64) -> Option<&(LogId, Append)> {
-        let skipped = if pick.is_multiple_of(2) { 0 } else { self.sent.len().saturating_sub(3) };
-        picked(self.sent.get(skipped..)?, pick / 2)
-    }
-
-    fn ticket(&self, log: &LogId, whose: Whose) -> Option<Ticket> {
-        let lease = match whose {
-            Whose::Newest => self.leases.iter().rev().find(|lease| log.run() == Some(&lease.run)),
-            Whose::Any(pick) => picked(&self.leases, pick),
-            Whose::Nobody => None,
-        };
-        lease.map(|lease| lease.ticket)
-    }
-}
-
-fn picked<T>(all: &[T], pick: u64) -> Option<&T> {
-    let index = pick.checked_rem(all.len() as u64)?;
-    all.get(usize::try_from(index).ok()?)
-}
-
-fn lease_on(run: &RunId, ticket: Ticket, until: Timestamp) -> Lease {
-    Lease { run: run.clone(), ticket, attempt: 1, until, head: Position::START, closed: false }
-}
-
 impl Intent {
     /// What this intent is, for a writer that knows this much; `None` when it is none.
     pub(crate) fn op(&self, known: &Known) -> Option<Op> {
@@ -232,7 +145,7 @@ impl Intent {
             }
             What::Own { of, stated, ticket, records, change } => {
                 let log = match of {
-                    Of::Held => LogId::Run(known.leases.last()?.run.clone()),
+                    Of::Held => LogId::Run(known.newest()?.run.clone()),
                     Of::Log(log) => log.clone(),
                 };
                 let ticket = known.ticket(&log, *ticket).unwrap_or(self.ticket());
@@ -258,7 +171,7 @@ impl Intent {
                 until: *until,
                 limit: *limit,
             }),
-            What::Renew { pick, until } => Op::Renew(picked(&known.leases, *pick)?.clone(), *until),
+            What::Renew { pick, until } => Op::Renew(known.lease(*pick)?.clone(), *until),
             What::Read { log, after, limit } => Op::Read(log.clone(), *after, *limit),
             What::List(list) => Op::List(list.clone()),
             What::Delete { log, stated } => Op::Delete(log.clone(), known.head(log, *stated)),

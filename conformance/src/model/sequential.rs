@@ -14,7 +14,8 @@ use crate::{
 use super::{
     blame::{always_wrong, broken_rule},
     draw::{self, Family, intents},
-    intent::{Intent, Known, What},
+    intent::{Intent, What},
+    known::Known,
     op::{Answer, Op},
     perform::perform,
     random::Random,

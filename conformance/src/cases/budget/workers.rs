@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use world_core::{
-    Clock, Ctx, Engine, LogId, Position, RunId, StepError, Workflow, World,
+    Ctx, Engine, LogId, Position, RunId, StepError, Workflow, World,
     layer::{Fault, FaultLayer, Method},
 };
 

@@ -5,6 +5,7 @@ mod claims;
 mod due;
 mod fairness;
 mod outsiders;
+mod renewals;
 mod skew;
 mod tickets;
 mod waiting;
@@ -18,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         due::cases(),
         fairness::cases(),
         tickets::cases(),
+        renewals::cases(),
         outsiders::cases(),
         attempts::cases(),
         waiting::cases(),

@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case!(Determinism [R2, I1, R3] golden_logs_are_kept_byte_by_byte),
+        case!(Determinism [R2, R3, I1] golden_logs_are_kept_byte_by_byte),
         case!(Determinism [] every_prefix_of_a_golden_log_replays_to_the_same_decisions),
     ]
 }

@@ -8,7 +8,7 @@ use crate::{
     case::{Case, case},
     corpus::{Sample, corpus},
     failure::{Failure, Verdict},
-    flows::{Look, Undisturbed, short_samples},
+    flows::{Look, Undisturbed, at_once, short_samples},
     subject::Subject,
 };
 
@@ -31,16 +31,19 @@ async fn every_workflow_executed_anew_for_every_turn_leaves_the_same_log(
 
 async fn leave_the_same(subject: &Subject, corpus: Vec<Sample>, residency: Residency) -> Verdict {
     let here = Look::at(subject).await?;
-    for sample in corpus {
-        let memory = Look::on(Arc::new(MemoryWorld::new()))?;
-        let wanted = Undisturbed::run(&memory, &sample, Residency::Resident).await?;
-        let doing =
-            |failure: Failure| failure.while_doing(format!("{}, {residency:?}", sample.name));
-        let seen = Undisturbed::run(&here, &sample, residency).await.map_err(doing)?;
-        if let Some(objection) = seen.told.objection(&sample, &wanted.told) {
+    at_once(&corpus, |sample| leaves_the_same(&here, sample, residency)).await
+}
+
+async fn leaves_the_same(here: &Look, sample: &Sample, residency: Residency) -> Verdict {
+    let memory = Look::on(Arc::new(MemoryWorld::new()))?;
+    let wanted = Undisturbed::run(&memory, sample, Residency::Resident).await?;
+    let doing = |failure: Failure| failure.while_doing(format!("{}, {residency:?}", sample.name));
+    let seen = Undisturbed::run(here, sample, residency).await.map_err(doing)?;
+    match seen.told.objection(sample, &wanted.told) {
+        Some(objection) => {
             let what = format!("not the log that it leaves in memory: {objection}");
-            return Err(doing(Failure::failed(what)));
+            Err(doing(Failure::failed(what)))
         }
+        None => Ok(()),
     }
-    Ok(())
 }

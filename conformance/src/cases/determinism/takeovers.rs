@@ -14,7 +14,7 @@ use crate::{
     case::{Case, case},
     corpus::{Decided, Sample},
     failure::{Failure, Verdict},
-    flows::{Flow, Look, Process, Told, later, put, samples, survived, unbroken},
+    flows::{Flow, Look, Process, Told, at_once, later, put, samples, survived, unbroken},
     golden::{self, Golden},
     subject::Subject,
 };
@@ -28,13 +28,20 @@ pub(super) fn cases() -> Vec<Case> {
 async fn a_golden_log_that_breaks_off_anywhere_is_finished_and_repeats_nothing(
     subject: Subject,
 ) -> Verdict {
-    for golden in golden::all()? {
-        for (number, head) in (1..golden.records.len()).enumerate() {
-            let residency = if number % 2 == 0 { Residency::Resident } else { Residency::Replay };
-            finished(&subject.elsewhere()?, &golden, head, residency).await.map_err(|failure| {
-                failure.while_doing(format!("{}, broken off at {head}", golden.run))
-            })?;
-        }
+    let golden = golden::all()?;
+    let longest = golden.iter().map(|golden| golden.records.len()).max().unwrap_or_default();
+    let heads: Vec<_> = (1..longest).collect();
+    at_once(&heads, |head| finished_from(subject.elsewhere(), &golden, *head)).await
+}
+
+/// Breaks each of them off at this head, in a place of their own.
+async fn finished_from(subject: Verdict<Subject>, golden: &[Golden], head: usize) -> Verdict {
+    let subject = subject?;
+    let residency = if head.is_multiple_of(2) { Residency::Resident } else { Residency::Replay };
+    for golden in golden.iter().filter(|golden| head < golden.records.len()) {
+        finished(&subject, golden, head, residency).await.map_err(|failure| {
+            failure.while_doing(format!("{}, broken off at {head}", golden.run))
+        })?;
     }
     Ok(())
 }

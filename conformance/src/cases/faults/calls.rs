@@ -1,6 +1,7 @@
 //! Calls that are lost, doubled, late or left without an answer.
 
 use std::{
+    ops::Range,
     slice::from_ref,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -12,10 +13,11 @@ use world_core::{
 
 use crate::{
     case::{Case, case},
-    corpus::turns,
+    corpus::{Sample, pick, turns},
     failure::Verdict,
     flows::{
-        BEGIN, Flow, Look, Plan, Process, Undisturbed, plan, samples, short_samples, survived,
+        BEGIN, Flow, Look, Plan, Process, Undisturbed, at_once, plan, samples, short_samples,
+        survived,
     },
     subject::Subject,
 };
@@ -64,23 +66,33 @@ fn opened_soon() -> Gate {
 }
 
 async fn any_one_call_may_be_lost_doubled_late_or_unanswered(subject: Subject) -> Verdict {
-    for sample in samples(CORE)? {
-        let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
-        for (number, (what, fault)) in BREAKS.iter().enumerate() {
-            for call in 1..=wanted.calls.min(CALLS_MAX) {
-                let flow = Flow::new(&sample, &format!("{}-{number}-{call}", sample.name))?;
-                let fault = *fault;
-                let broken = plan(move |number, seen| {
-                    if number == call && seen.method.changes() { fault() } else { Fault::None }
-                });
-                disturbed(&subject, &look, &flow, Residency::Resident, broken, &wanted)
-                    .await
-                    .map_err(|failure| {
-                        failure.while_doing(format!("{}, call {call} {what}", sample.name))
-                    })?;
-                subject.injected(1);
-            }
+    let core = samples(CORE)?;
+    at_once(BREAKS, |(what, fault)| breaks_each(subject.elsewhere(), &core, what, *fault)).await
+}
+
+/// Breaks each call of each sample in turn.
+async fn breaks_each(
+    subject: Verdict<Subject>,
+    core: &[Sample],
+    what: &str,
+    fault: Break,
+) -> Verdict {
+    let subject = subject?;
+    let look = Look::at(&subject).await?;
+    for sample in core {
+        let wanted = Undisturbed::run(&look, sample, Residency::Resident).await?;
+        for call in 1..=wanted.calls.min(CALLS_MAX) {
+            let flow = Flow::new(sample, &format!("{}-{call}", sample.name))?;
+            let broken =
+                plan(
+                    move |number, seen| {
+                        if number == call && seen.method.changes() { fault() } else { Fault::None }
+                    },
+                );
+            disturbed(&subject, &look, &flow, Residency::Resident, broken, &wanted).await.map_err(
+                |failure| failure.while_doing(format!("{}, call {call} {what}", sample.name)),
+            )?;
+            subject.injected(1);
         }
     }
     Ok(())
@@ -101,23 +113,28 @@ async fn disturbed(
 }
 
 async fn calls_may_go_wrong_at_random_in_every_workflow(subject: Subject) -> Verdict {
-    let seeds = subject.seeds(1);
-    for sample in short_samples() {
-        let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
-        for seed in seeds.clone() {
-            let residency = match crate::corpus::pick(seed, sample.name, 2) {
-                0 => Residency::Resident,
-                _ => Residency::Replay,
-            };
-            let flow = Flow::new(&sample, &format!("{}-{seed}", sample.name))?;
-            let plan = at_random(crate::corpus::pick(seed, sample.name, u64::MAX), &subject);
-            disturbed(&subject, &look, &flow, residency, plan, &wanted).await.map_err(
-                |failure| {
-                    failure.while_doing(format!("{} under faults", sample.name)).at_seed(seed)
-                },
-            )?;
-        }
+    let (look, seeds) = (Look::at(&subject).await?, subject.seeds(1));
+    at_once(&short_samples(), |sample| breaks_at_seeds(&subject, &look, sample, seeds.clone()))
+        .await
+}
+
+async fn breaks_at_seeds(
+    subject: &Subject,
+    look: &Look,
+    sample: &Sample,
+    seeds: Range<u64>,
+) -> Verdict {
+    let wanted = Undisturbed::run(look, sample, Residency::Resident).await?;
+    for seed in seeds {
+        let residency = match pick(seed, sample.name, 2) {
+            0 => Residency::Resident,
+            _ => Residency::Replay,
+        };
+        let flow = Flow::new(sample, &format!("{}-{seed}", sample.name))?;
+        let plan = at_random(pick(seed, sample.name, u64::MAX), subject);
+        disturbed(subject, look, &flow, residency, plan, &wanted).await.map_err(|failure| {
+            failure.while_doing(format!("{} under faults", sample.name)).at_seed(seed)
+        })?;
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
 //! Clocks that are wrong.
 
-use std::{slice::from_ref, time::Duration};
+use std::{ops::Range, slice::from_ref, time::Duration};
 
 use world_core::{Residency, Timestamp, layer::Fault};
 
 use crate::{
     case::{Case, case},
-    corpus::pick,
+    corpus::{Sample, pick},
     failure::{Failure, Verdict},
     flows::{
-        BEGIN, Ended, Flow, Lives, Look, Process, Standing, Undisturbed, samples, survived,
-        unbroken,
+        BEGIN, Ended, Flow, Lives, Look, Process, Standing, Undisturbed, at_once, samples,
+        survived, unbroken,
     },
     subject::Subject,
 };
@@ -43,19 +43,20 @@ const BACK: u64 = 90_000;
 const TURNS_MAX: usize = 2_000;
 
 async fn workers_whose_clocks_differ_by_minutes_take_turns(subject: Subject) -> Verdict {
-    for sample in samples(RESTING)? {
-        let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
-        let flow = Flow::new(&sample, &format!("{}-skewed", sample.name))?;
-        let (behind, ahead) = (
-            begin(&subject, &look, &flow, BEGIN, Residency::Resident).await?,
-            begin(&subject, &look, &flow, BEGIN.plus(SKEW), Residency::Replay).await?,
-        );
-        in_turns(&look, &flow, &behind, &ahead, &wanted)
-            .await
-            .map_err(|failure| failure.while_doing(format!("{} on two clocks", sample.name)))?;
-    }
-    Ok(())
+    let (look, resting) = (Look::at(&subject).await?, samples(RESTING)?);
+    at_once(&resting, |sample| skewed(&subject, &look, sample)).await
+}
+
+async fn skewed(subject: &Subject, look: &Look, sample: &Sample) -> Verdict {
+    let wanted = Undisturbed::run(look, sample, Residency::Resident).await?;
+    let flow = Flow::new(sample, &format!("{}-skewed", sample.name))?;
+    let (behind, ahead) = (
+        begin(subject, look, &flow, BEGIN, Residency::Resident).await?,
+        begin(subject, look, &flow, BEGIN.plus(SKEW), Residency::Replay).await?,
+    );
+    in_turns(look, &flow, &behind, &ahead, &wanted)
+        .await
+        .map_err(|failure| failure.while_doing(format!("{} on two clocks", sample.name)))
 }
 
 async fn begin(
@@ -87,7 +88,7 @@ async fn in_turns(
             }
             Standing::ToBeCancelled => worker.cancel(flow).await?,
             Standing::Open => {
-                worker.pass_time().await?;
+                worker.pass_time(flow).await?;
                 let now = behind.now().max(Timestamp::from_millis(
                     ahead.now().as_millis().saturating_sub(SKEW.as_millis() as u64),
                 ));
@@ -100,26 +101,26 @@ async fn in_turns(
 }
 
 async fn a_clock_that_steps_back_between_processes_changes_no_end(subject: Subject) -> Verdict {
+    let (look, resting) = (Look::at(&subject).await?, samples(RESTING)?);
     let seeds = subject.seeds(2);
-    for sample in samples(RESTING)? {
-        let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
-        for seed in seeds.clone() {
-            let flow = Flow::new(&sample, &format!("{}-{seed}", sample.name))?;
-            let deaths = (0..2)
-                .map(|n| {
-                    let call = pick(seed, &format!("{} {n}", sample.name), wanted.calls.max(1));
-                    (1 + call, Fault::CrashAfter)
-                })
-                .collect();
-            let lives = Lives { residency: Residency::Resident, deaths, begins: earlier };
-            let died = lives.of(&subject, &look, &flow, &wanted).await.map_err(|failure| {
-                failure
-                    .while_doing(format!("{}, whose clock steps back", sample.name))
-                    .at_seed(seed)
-            })?;
-            subject.injected(died);
-        }
+    at_once(&resting, |sample| steps_back(&subject, &look, sample, seeds.clone())).await
+}
+
+async fn steps_back(subject: &Subject, look: &Look, sample: &Sample, seeds: Range<u64>) -> Verdict {
+    let wanted = Undisturbed::run(look, sample, Residency::Resident).await?;
+    for seed in seeds {
+        let flow = Flow::new(sample, &format!("{}-{seed}", sample.name))?;
+        let deaths = (0..2)
+            .map(|n| {
+                let call = pick(seed, &format!("{} {n}", sample.name), wanted.calls.max(1));
+                (1 + call, Fault::CrashAfter)
+            })
+            .collect();
+        let lives = Lives { residency: Residency::Resident, deaths, begins: earlier };
+        let died = lives.of(subject, look, &flow, &wanted).await.map_err(|failure| {
+            failure.while_doing(format!("{}, whose clock steps back", sample.name)).at_seed(seed)
+        })?;
+        subject.injected(died);
     }
     Ok(())
 }

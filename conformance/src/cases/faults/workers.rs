@@ -7,10 +7,11 @@ use world_core::{
 
 use crate::{
     case::{Case, case},
+    corpus::Sample,
     failure::{Failure, Verdict},
     flows::{
-        BEGIN, Ended, Flow, LATER, Look, Process, Undisturbed, broken_at, clock_at, samples,
-        survived, unbroken,
+        BEGIN, Ended, Flow, LATER, Look, Process, Undisturbed, at_once, broken_at, clock_at,
+        samples, survived, unbroken,
     },
     subject::Subject,
 };
@@ -71,24 +72,24 @@ async fn two_workers_at_once_end_every_run_once(subject: Subject) -> Verdict {
 async fn a_worker_that_sleeps_past_its_lease_changes_nothing_when_it_wakes(
     subject: Subject,
 ) -> Verdict {
-    for sample in samples(&["one_step", "all", "sleeps_and_steps", "orders_at_once"])? {
-        let look = Look::at(&subject).await?;
-        let wanted = Undisturbed::run(&look, &sample, Residency::Resident).await?;
-        for call in 1..=wanted.calls.min(CALLS_MAX) {
-            for (what, hold) in
-                [("before", Fault::Held as fn(Gate) -> Fault), ("after", Fault::AnswerHeld)]
-            {
-                let flow = Flow::new(&sample, &format!("{}-{call}-{what}", sample.name))?;
-                sleeps_at(&subject, &look, &flow, call, hold, &wanted).await.map_err(
-                    |failure| {
-                        let name = sample.name;
-                        failure.while_doing(format!(
-                            "{name}, whose worker slept past its lease {what} call {call}"
-                        ))
-                    },
-                )?;
-                subject.injected(1);
-            }
+    let look = Look::at(&subject).await?;
+    let sleepy = samples(&["one_step", "all", "sleeps_and_steps", "orders_at_once"])?;
+    at_once(&sleepy, |sample| sleeps_at_each(&subject, &look, sample)).await
+}
+
+async fn sleeps_at_each(subject: &Subject, look: &Look, sample: &Sample) -> Verdict {
+    let holds = [("before", Fault::Held as fn(Gate) -> Fault), ("after", Fault::AnswerHeld)];
+    let wanted = Undisturbed::run(look, sample, Residency::Resident).await?;
+    for call in 1..=wanted.calls.min(CALLS_MAX) {
+        for (what, hold) in holds {
+            let flow = Flow::new(sample, &format!("{}-{call}-{what}", sample.name))?;
+            sleeps_at(subject, look, &flow, call, hold, &wanted).await.map_err(|failure| {
+                let name = sample.name;
+                failure.while_doing(format!(
+                    "{name}, whose worker slept past its lease {what} call {call}"
+                ))
+            })?;
+            subject.injected(1);
         }
     }
     Ok(())

@@ -228,7 +228,7 @@ async fn a_hot_queue_does_not_starve_a_cold_one(subject: Subject) -> Verdict {
                 arriving.arrive(&world, 6).await?;
                 let claimers = &mut [Claimer::of(&world, queues)];
                 let what = format!(
-                    "one run of a cold queue, and three of a hot one arrive for each claim of {queues:?}"
+                    "one run of a cold queue, and three of a hot one for each claim of {queues:?}"
                 );
                 come(&world, &["m".to_owned()], &mut arriving, claimers, (L2, &what)).await?;
             }
@@ -288,7 +288,7 @@ async fn large_claims_starve_nobody(subject: Subject) -> Verdict {
         ensure!(
             L2,
             has_come,
-            "{CLAIMS_MAX} claims of 4, before each of which 8 runs of the other kind arrive, never gave the one"
+            "{CLAIMS_MAX} claims of 4 never gave it; 8 runs of the other kind arrive before each"
         );
     }
     Ok(())
