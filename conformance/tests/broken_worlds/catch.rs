@@ -117,6 +117,7 @@ pub(crate) fn control() -> Vec<Trial> {
 }
 
 /// Prints how each World that was tried was caught.
+#[allow(clippy::print_stdout, reason = "it is a program")]
 pub(crate) fn print(worlds: &[std::sync::Arc<Broken>]) {
     let tried: Vec<_> = worlds.iter().filter(|world| world.was_tried()).collect();
     for world in &tried {

@@ -50,19 +50,19 @@ pub(crate) fn flaws() -> Vec<Flaw> {
         }),
         forgets!(R1, "forgets_sleepers", "a reopening makes every sleeping run ready", |logs| {
             for log in runs(logs) {
-                if let Some(run) = logs.run_mut(&log) {
-                    if let Turn::Waiting(time) = run.turn {
-                        run.turn = Turn::Ready { since: time };
-                    }
+                if let Some(run) = logs.run_mut(&log)
+                    && let Turn::Waiting(time) = run.turn
+                {
+                    run.turn = Turn::Ready { since: time };
                 }
             }
         }),
         forgets!(L1, "forgets_leases", "a reopening ends every lease", |logs| {
             for log in runs(logs) {
-                if let Some(run) = logs.run_mut(&log) {
-                    if let Turn::Leased { ticket, .. } = run.turn {
-                        run.turn = Turn::Leased { ticket, until: world_core::Timestamp::ZERO };
-                    }
+                if let Some(run) = logs.run_mut(&log)
+                    && let Turn::Leased { ticket, .. } = run.turn
+                {
+                    run.turn = Turn::Leased { ticket, until: world_core::Timestamp::ZERO };
                 }
             }
         }),

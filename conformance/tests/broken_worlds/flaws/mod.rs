@@ -2,6 +2,8 @@
 
 mod again;
 mod appends;
+mod at_the_head;
+mod bodies;
 mod deletes;
 mod due;
 mod durable;
@@ -11,7 +13,11 @@ mod lists;
 mod logs_of;
 mod names;
 mod open;
+mod order;
 mod reads;
+mod same;
+mod signals;
+mod tickets;
 
 use crate::flaw::Flaw;
 
@@ -19,15 +25,21 @@ use crate::flaw::Flaw;
 pub(crate) fn flaws() -> Vec<Flaw> {
     let themes = [
         appends::flaws(),
+        at_the_head::flaws(),
         open::flaws(),
         again::flaws(),
+        same::flaws(),
         reads::flaws(),
         lists::flaws(),
         leases::flaws(),
+        order::flaws(),
         due::flaws(),
+        tickets::flaws(),
+        signals::flaws(),
         logs_of::flaws(),
         deletes::flaws(),
         limits::flaws(),
+        bodies::flaws(),
         names::flaws(),
         durable::flaws(),
     ];
