@@ -50,7 +50,7 @@ impl Failure {
     }
 
     pub(crate) fn new(cause: Cause, what: impl Into<String>) -> Self {
-        Self { cause, what: what.into(), seed: None }
+        Self { cause, what: shortened(what.into()), seed: None }
     }
 
     pub(crate) fn hung(what: impl Into<String>) -> Self {
@@ -83,6 +83,19 @@ impl Failure {
             Cause::Failed | Cause::Panicked | Cause::Hung | Cause::NotProven => None,
         }
     }
+}
+
+/// The longest text of a failure, in bytes: a World may answer with a log without an end.
+const TEXT_BYTES_MAX: usize = 4_000;
+
+fn shortened(mut text: String) -> String {
+    let len = text.len();
+    if len > TEXT_BYTES_MAX {
+        let end = (0..=TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(&format!(" … and {} bytes more", len - text.len()));
+    }
+    text
 }
 
 /// What a panic said.

@@ -39,7 +39,7 @@ pub struct Outcome {
 
 /// The most store calls of a case, at the usual effort: far more than any makes of a World whose
 /// answers come to an end.
-const CALLS_MAX: u64 = 1_000_000;
+const CALLS_MAX: u64 = 400_000;
 
 /// Runs a case in a thread and a runtime of its own. A World that hangs keeps the thread.
 pub(crate) fn run(case: &Arc<Case>, factory: &Factory, settings: &Arc<Settings>) -> Outcome {

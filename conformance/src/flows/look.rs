@@ -73,7 +73,7 @@ impl Look {
             }
             Some(last) if last.is_end() => Ok(Standing::Ended),
             Some(_) if flow.sample.cancel && !kinds.contains(&Kind::CANCEL_REQUESTED) => {
-                let resting = self.runs(flow, PhaseKind::Waiting).await?;
+                let resting = self.runs(flow, Some(PhaseKind::Waiting)).await?;
                 let rests = resting.iter().any(|meta| meta.run == *run);
                 Ok(if rests { Standing::ToBeCancelled } else { Standing::Open })
             }
@@ -84,27 +84,29 @@ impl Look {
     /// Moves a clock to the next due time, or a little on if a lease has to run out:
     /// of any run of this flow's workflow.
     pub(crate) async fn pass_time(&self, clock: &VirtualClock, flow: &Flow) -> Verdict {
-        let waiting = self.runs(flow, PhaseKind::Waiting).await?;
-        let next = waiting.iter().filter_map(|meta| match meta.phase {
+        // One listing: between two of them another worker may move a run on.
+        let runs = self.runs(flow, None).await?;
+        let is_in = |phase| runs.iter().any(|meta| meta.phase == phase);
+        let times = runs.iter().filter_map(|meta| match meta.phase {
             Phase::Waiting(time) => Some(time),
             _ => None,
         });
-        if let Some(next) = next.min() {
+        if let Some(next) = times.min() {
             clock.set(next);
-        } else if !self.runs(flow, PhaseKind::Leased).await?.is_empty() {
+        } else if is_in(Phase::Leased) {
             clock.set(clock.now().plus(LEASE_TICK));
-        } else if self.runs(flow, PhaseKind::Ready).await?.is_empty() {
+        } else if is_in(Phase::Parked) && !is_in(Phase::Ready) {
             let what = format!("{} waits, and nothing will wake it", flow.run);
             return Err(Failure::failed(what));
         }
-        Ok(()) // what is ready stays so: a claim may give fewer than are due
+        Ok(()) // a claim may give fewer than are due, and another worker may end them
     }
 
-    /// The runs of a flow's workflow that are in this phase.
-    async fn runs(&self, flow: &Flow, phase: PhaseKind) -> Verdict<Vec<RunMeta>> {
+    /// The runs of a flow's workflow, of all or of those in a phase.
+    async fn runs(&self, flow: &Flow, phase: Option<PhaseKind>) -> Verdict<Vec<RunMeta>> {
         let limit = NonZeroU32::MIN.saturating_add(255);
         let workflow = Some(WorkflowName::new(flow.sample.name)?);
-        let mut list = List { workflow, phase: Some(phase), ..List::all(limit) };
+        let mut list = List { workflow, phase, ..List::all(limit) };
         let mut runs = Vec::new();
         for _ in 0..PAGES_MAX {
             let page = self.world.list(&list).await?;

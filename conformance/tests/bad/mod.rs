@@ -1,4 +1,6 @@
 //! A World in memory that misbehaves in one way.
+#![allow(unreachable_pub, reason = "a part of a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "that is what it is for")]
 
 use std::{
     collections::HashMap,

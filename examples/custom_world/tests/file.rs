@@ -1,5 +1,7 @@
 //! What the conformance suite cannot know of: the file under this World.
 
+#![allow(clippy::unwrap_used, reason = "a failure here fails the test")]
+
 use std::{num::NonZeroU32, path::Path, time::Duration};
 
 use custom_world::RedbWorld;

@@ -169,3 +169,52 @@ impl Lane {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use world_core::MemoryWorld;
+
+    use super::*;
+    use crate::Rule;
+
+    /// The rule that a lane finds broken whose appends were changed on their way.
+    async fn broken(change: impl Fn(&mut Append), acknowledged: u64) -> Option<Rule> {
+        let (world, lane) = (MemoryWorld::new(), Lane { seed: 5, number: 1 });
+        let mut head = 0;
+        for n in 0..6 {
+            let mut append = lane.append(n, head);
+            change(&mut append);
+            world.append(&lane.log(), &append).await.unwrap();
+            head = append.head_after().get();
+        }
+        lane.check(&world, acknowledged).await.err().and_then(|failure| failure.rule())
+    }
+
+    #[tokio::test]
+    async fn what_a_kill_may_leave_passes_and_all_else_names_its_rule() {
+        assert_eq!(broken(|_| {}, 6).await, None);
+        assert_eq!(broken(|_| {}, 5).await, None); // one was under way
+        assert_eq!(broken(|_| {}, 7).await, Some(Rule::R1));
+        let half = |append: &mut Append| append.records.truncate(1);
+        assert_eq!(broken(half, 6).await, Some(Rule::R2));
+        let late = |append: &mut Append| append.records[0].at = at(1);
+        assert_eq!(broken(late, 6).await, Some(Rule::R2));
+        let forgets_tags = |append: &mut Append| {
+            if let By::Owner { tags, .. } = &mut append.by {
+                *tags = None;
+            }
+        };
+        assert_eq!(broken(forgets_tags, 6).await, Some(Rule::A4));
+    }
+
+    #[tokio::test]
+    async fn the_half_of_the_last_append_is_seen() {
+        let lane = (1..=9).map(|number| Lane { seed: 5, number }).find(|lane| lane.records(0) > 1);
+        let (world, lane) = (MemoryWorld::new(), lane.unwrap());
+        let mut append = lane.append(0, 0);
+        append.records.truncate(1);
+        world.append(&lane.log(), &append).await.unwrap();
+        let failure = lane.check(&world, 0).await.unwrap_err();
+        assert_eq!(failure.rule(), Some(Rule::A1), "{failure}");
+    }
+}

@@ -124,7 +124,7 @@ pub(super) async fn run(engine: &Engine, canaries: &Canaries) -> Verdict {
 }
 
 /// The longest a run may take.
-const RUN_SECONDS: u64 = 20;
+const RUN_SECONDS: u64 = 10;
 
 async fn end<O: DeserializeOwned>(run: RunHandle<O>) -> Verdict<Result<O, RunError>> {
     let id = run.id().clone();
