@@ -41,6 +41,10 @@ pub(crate) struct Pieces {
     pub(crate) renew: fn(&mut Logs, &Lease, Timestamp) -> Result<Renewed>,
     pub(crate) list: fn(&mut Logs, &List) -> Result<RunPage>,
     pub(crate) delete: fn(&mut Logs, &LogId, Position) -> Result<Deleted>,
+    /// Whether it says that it keeps what it acknowledged.
+    pub(crate) durable: bool,
+    /// What happens when it is opened after all its handles were closed.
+    pub(crate) reopened: fn(&mut Logs),
     pub(crate) wait: for<'a> fn(&'a Base, &'a Wait) -> BoxFuture<'a, ()>,
 }
 
@@ -64,6 +68,8 @@ pub(crate) const RIGHT: Pieces = Pieces {
     renew: Logs::renew,
     list: |logs, list| logs.list(list),
     delete: Logs::delete,
+    durable: false,
+    reopened: |_| {},
     wait: |base, wait| Box::pin(base.changed(wait)),
 };
 
@@ -72,6 +78,8 @@ pub(crate) const RIGHT: Pieces = Pieces {
 pub(crate) struct Base {
     logs: Arc<Mutex<Logs>>,
     changed: Arc<Notify>,
+    /// Held by each handle.
+    open: Arc<()>,
     pieces: Pieces,
     handle: u64,
 }
@@ -89,6 +97,9 @@ pub(crate) fn suite(name: &str, pieces: Pieces) -> Suite {
     Suite::new(name, move |site: Site| -> Ready<Result<Base>> {
         let mut sites = sites.lock().unwrap_or_else(PoisonError::into_inner);
         let base = sites.entry(site.name().to_owned()).or_insert_with(|| Base::new(pieces));
+        if Arc::strong_count(&base.open) == 1 {
+            (pieces.reopened)(&mut base.logs());
+        }
         ready(Ok(Base { handle: handles.fetch_add(1, Relaxed), ..base.clone() }))
     })
 }
@@ -96,7 +107,7 @@ pub(crate) fn suite(name: &str, pieces: Pieces) -> Suite {
 impl Base {
     fn new(pieces: Pieces) -> Self {
         let logs = Arc::new(Mutex::new(Logs::new(pieces.key)));
-        Self { logs, changed: Arc::default(), pieces, handle: 0 }
+        Self { logs, changed: Arc::default(), open: Arc::default(), pieces, handle: 0 }
     }
 
     /// What it keeps, locked.
@@ -126,7 +137,7 @@ impl Base {
 #[async_trait]
 impl World for Base {
     fn info(&self) -> WorldInfo {
-        WorldInfo { name: "base", limits: self.pieces.limits, durable: false }
+        WorldInfo { name: "base", limits: self.pieces.limits, durable: self.pieces.durable }
     }
 
     async fn append(&self, log: &LogId, append: &Append) -> Result<Appended> {

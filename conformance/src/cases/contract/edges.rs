@@ -1,9 +1,15 @@
 //! Edges that only a nasty World trips over: each was missing until a broken World passed.
 
 mod appends;
+mod deletes;
+mod leases;
+mod many;
 
 use crate::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [appends::cases()].into_iter().flatten().collect()
+    [appends::cases(), leases::cases(), deletes::cases(), many::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

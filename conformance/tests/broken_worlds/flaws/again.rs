@@ -330,6 +330,36 @@ fn what_is_the_same() -> Vec<Flaw> {
         ),
         flaw!(
             A6,
+            "large_ones_not_known_again",
+            "an append of more than half a MiB is not known again: it is compared with one page",
+            append = |logs, log, append| {
+                let head = logs.last(log);
+                let bytes: usize = append.records.iter().map(|it| it.body.as_bytes().len()).sum();
+                match logs.rule(log, append)? {
+                    Ruling::Answer(Appended::Committed { .. }) if bytes > 512 << 10 => {
+                        Ok(Appended::Conflict { head })
+                    }
+                    _ => logs.append(log, append),
+                }
+            },
+        ),
+        flaw!(
+            D2,
+            "used_tokens_not_known_again",
+            "in a token's log that goes on after a deletion nothing is known again",
+            append = |logs, log, append| {
+                let head = logs.last(log);
+                let base = logs.heads.get(log).map_or(head, |head| head.base).get();
+                match (logs.rule(log, append)?, log) {
+                    (Ruling::Answer(Appended::Committed { .. }), LogId::Token(_)) if base > 0 => {
+                        Ok(Appended::Conflict { head })
+                    }
+                    _ => logs.append(log, append),
+                }
+            },
+        ),
+        flaw!(
+            A6,
             "same_creator_only",
             "a creator is known again only with the same queue, tags and lease",
             append = |logs, log, append| {

@@ -67,7 +67,7 @@ fn only_what_is_over() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            D1,
+            L1,
             "still_claimed",
             "a deleted run is still given to workers",
             delete = |logs, log, head| {
@@ -362,7 +362,7 @@ fn spent() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            D2,
+            D1,
             "renewed_after_its_end",
             "the lease of a deleted run is renewed",
             renew = |logs, lease, until| {
@@ -373,7 +373,7 @@ fn spent() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            D2,
+            D1,
             "deleted_head_is_0",
             "a deleted token's log forgets its head once it is deleted again",
             delete = |logs, log, head| {

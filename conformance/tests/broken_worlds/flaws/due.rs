@@ -282,5 +282,126 @@ fn forgotten() -> Vec<Flaw> {
                 leases
             },
         ),
+        flaw!(
+            L2,
+            "queue_of_100",
+            "a queue holds 100 runs: what comes then is forgotten",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                let waiting =
+                    logs.runs().filter(|(_, run, _)| matches!(run.turn, Turn::Ready { .. }));
+                if waiting.count() > 100
+                    && let By::Creator(_) = append.by
+                    && let Some(run) = logs.run_mut(log)
+                {
+                    run.turn = Turn::Parked;
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            L2,
+            "sixteen_queues_a_claim",
+            "a claim looks at 16 of its queues",
+            claim = |logs, claim| {
+                let queues = claim.queues.iter().take(16).cloned().collect();
+                logs.claim(&world_core::Claim { queues, ..claim.clone() })
+            },
+        ),
+        flaw!(
+            L2,
+            "limit_of_31_bits",
+            "a claim of more than 2^31 runs is one of a negative number, and gives none",
+            claim = |logs, claim| {
+                if claim.limit.get() > i32::MAX as u32 { Vec::new() } else { logs.claim(claim) }
+            },
+        ),
+        flaw!(
+            L2,
+            "past_times_are_missed",
+            "a run that rests until a time that has passed is never due",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let Some(run) = logs.run_mut(log)
+                    && let Turn::Waiting(time) = run.turn
+                    && time < append.at
+                {
+                    run.turn = Turn::Parked;
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            L2,
+            "time_0_is_none",
+            "a run that waits until the time 0 is parked, since 0 stands for no time",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let Some(run) = logs.run_mut(log)
+                    && run.turn == Turn::Waiting(Timestamp::ZERO)
+                {
+                    run.turn = Turn::Parked;
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            L2,
+            "since_0_is_never",
+            "a run that is ready since the time 0 is parked, since 0 stands for no time",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let Some(run) = logs.run_mut(log)
+                    && (run.turn == Turn::Ready { since: Timestamp::ZERO })
+                {
+                    run.turn = Turn::Parked;
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            L2,
+            "records_lengthen_the_lease",
+            "an owner's records give it a minute more, so a dead owner's run is due late",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let (By::Owner { .. }, LogId::Run(_), Some(run)) =
+                    (&append.by, log, logs.run_mut(log))
+                    && let Turn::Leased { until, .. } = &mut run.turn
+                {
+                    *until = Timestamp::from_millis(until.as_millis() + 60_000);
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            L2,
+            "created_in_the_future",
+            "a run whose creator's clock is ahead of the claimer's is not given out",
+            claim = |logs, claim| {
+                let mut due = logs.all_due(claim);
+                due.retain(|run| {
+                    let run = logs.run(&LogId::Run(run.clone()));
+                    run.is_none_or(|run| run.created <= claim.now)
+                });
+                due.truncate(claim.limit.get() as usize);
+                due.iter().filter_map(|run| logs.lease(run, claim)).collect()
+            },
+        ),
+        flaw!(
+            L2,
+            "rest_keeps_its_age",
+            "a run that rests and is due at once is as old as it was, and starves the others",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let (By::Owner { rest: Some(_), .. }, Some(run)) =
+                    (&append.by, logs.run_mut(log))
+                    && let Turn::Ready { since } = &mut run.turn
+                {
+                    *since = run.created;
+                }
+                Ok(answer)
+            },
+        ),
     ]
 }

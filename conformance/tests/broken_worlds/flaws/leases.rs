@@ -204,7 +204,7 @@ fn not_early() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            L1,
+            L2,
             "sleepers_a_millisecond_early",
             "a sleeping run is given out one millisecond before its time",
             claim = |logs, claim| early(logs, claim, 1, |turn| matches!(turn, Turn::Waiting(_))),

@@ -129,6 +129,27 @@ fn pages() -> Vec<Flaw> {
         ),
         flaw!(
             R4,
+            "limit_of_31_bits",
+            "a listing of more than 2^31 runs a page is empty",
+            list = |logs, list| {
+                let page = logs.list(list)?;
+                let is_large = list.limit.get() > i32::MAX as u32;
+                Ok(if is_large { RunPage { runs: Vec::new(), next: None } } else { page })
+            },
+        ),
+        flaw!(
+            R4,
+            "lists_1000_runs",
+            "a listing ends after 1000 runs",
+            list = |logs, list| {
+                let mut page = logs.list(list)?;
+                let first: Vec<_> = logs.metas().into_keys().take(1000).map(|(_, id)| id).collect();
+                page.runs.retain(|run| first.contains(&run.run));
+                Ok(page)
+            },
+        ),
+        flaw!(
+            R4,
             "one_page_only",
             "a listing has one page",
             list = |logs, list| Ok(RunPage { next: None, ..logs.list(list)? }),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use world_core::{
-    Appended, By, Due, ErrorKind, Kind, LogId, NewRun, Position, RunId,
+    Appended, By, Due, ErrorKind, Kind, LogId, NewRun, Position, RunId, RunMeta,
     head::{Head, Run, Turn},
 };
 
@@ -158,7 +158,7 @@ pub(crate) fn flaws() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            T1,
+            A2,
             "second_creator_overwrites",
             "a second creator makes the run anew",
             append = |logs, log, append| {
@@ -223,6 +223,52 @@ pub(crate) fn flaws() -> Vec<Flaw> {
                         .map_or_else(|_| log.clone(), |name| LogId::Stream(run.clone(), name))
                 }
                 LogId::Run(_) | LogId::Token(_) => log.clone(),
+            },
+        ),
+        flaw!(
+            T1,
+            "chunk_answers_the_runs_head",
+            "a chunk is answered with the head of its run",
+            append = |logs, log, append| {
+                Ok(match (logs.append(log, append)?, log) {
+                    (Appended::Committed { .. }, LogId::Stream(..)) => {
+                        Appended::Committed { head: logs.last(&run_of(log)) }
+                    }
+                    (answer, _) => answer,
+                })
+            },
+        ),
+        flaw!(
+            T1,
+            "chunk_lengthens_the_lease",
+            "a chunk of a stream gives its owner a minute more",
+            append = |logs, log, append| {
+                let answer = logs.append(log, append)?;
+                if let (LogId::Stream(..), Some(run)) = (log, logs.run_mut(log))
+                    && let Turn::Leased { until, .. } = &mut run.turn
+                {
+                    *until = world_core::Timestamp::from_millis(until.as_millis() + 60_000);
+                }
+                Ok(answer)
+            },
+        ),
+        flaw!(
+            R4,
+            "token_is_listed",
+            "a token's log is listed as a run",
+            list = |logs, list| {
+                let mut page = logs.list(list)?;
+                let tokens = logs.heads.keys().filter_map(|log| match log {
+                    LogId::Token(token) => RunId::new(token.as_str()).ok(),
+                    LogId::Run(_) | LogId::Stream(..) => None,
+                });
+                let tokens: Vec<_> = tokens.collect();
+                let model = logs.metas().into_values().next();
+                if let (None, Some(model)) = (&page.next, model) {
+                    page.runs
+                        .extend(tokens.into_iter().map(|run| RunMeta { run, ..model.clone() }));
+                }
+                Ok(page)
             },
         ),
     ]

@@ -4,6 +4,7 @@ mod again;
 mod appends;
 mod deletes;
 mod due;
+mod durable;
 mod leases;
 mod limits;
 mod lists;
@@ -28,6 +29,7 @@ pub(crate) fn flaws() -> Vec<Flaw> {
         deletes::flaws(),
         limits::flaws(),
         names::flaws(),
+        durable::flaws(),
     ];
     let mut flaws: Vec<_> = themes.into_iter().flatten().collect();
     flaws.sort_by_key(|flaw| flaw.rule);

@@ -1,8 +1,8 @@
 //! Names and bodies that are not kept as they are: rule I1.
 
 use world_core::{
-    By, KeyId, Kind, LogId, Page, Position, Queue, Record, RunId, Sealed, StreamName, Timestamp,
-    Token, WorkflowName,
+    By, KeyId, Kind, LogId, Page, Queue, Record, RunId, Sealed, StreamName, Timestamp, Token,
+    WorkflowName,
 };
 
 use crate::flaw::{Flaw, flaw, with_records};
@@ -63,6 +63,9 @@ fn bodies() -> Vec<Flaw> {
         }),
         writes!("body_of_seven_bits", "the highest bit of each byte is lost", |record| {
             body(record, |bytes| bytes.iter().map(|byte| byte & 0x7F).collect());
+        }),
+        writes!("kinds_above_0", "a kind of 0 becomes 1", |record| {
+            record.kind = Kind(record.kind.0.max(1));
         }),
         flaw!(
             I1,
@@ -326,24 +329,28 @@ fn joined() -> Vec<Flaw> {
             "the names of run and stream are joined by a separator for units",
             "\u{1f}"
         ),
-        joined_by!(
-            "joined_by_nothing",
-            "the names of run and stream are written one after the other",
-            ""
-        ),
         flaw!(
             I1,
+            "joined_by_nothing",
+            "the names of run and stream are written one after the other",
+            key = |log| {
+                let LogId::Stream(run, stream) = log else { return log.clone() };
+                let text = format!("{}{}", run.as_str(), stream.as_str());
+                let parts = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+                match (RunId::new(parts.0), StreamName::new(parts.1)) {
+                    (Ok(run), Ok(stream)) => LogId::Stream(run, stream),
+                    _ => log.clone(),
+                }
+            },
+        ),
+        flaw!(
+            T1,
             "tokens_are_runs",
             "a token and a run of the same name are one log",
-            page = |logs, log, after, limit| {
-                let page = logs.page(log, after, limit);
-                match log {
-                    LogId::Token(token) if page.head == Position::START => {
-                        RunId::new(token.as_str())
-                            .map_or(page, |run| logs.page(&LogId::Run(run), after, limit))
-                    }
-                    _ => page,
-                }
+            key = |log| match log {
+                LogId::Token(token) =>
+                    RunId::new(token.as_str()).map_or_else(|_| log.clone(), LogId::Run),
+                LogId::Run(_) | LogId::Stream(..) => log.clone(),
             },
         ),
         flaw!(

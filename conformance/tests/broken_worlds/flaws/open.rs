@@ -142,6 +142,35 @@ fn in_one_write() -> Vec<Flaw> {
         ),
         flaw!(
             A4,
+            "tags_forgotten_at_the_end",
+            "an append that closes or rests leaves the tags as they were",
+            append = |logs, log, append| {
+                let mut changed = append.clone();
+                if let By::Owner { close, rest, tags, .. } = &mut changed.by
+                    && (*close || rest.is_some())
+                {
+                    *tags = None;
+                }
+                logs.append(log, &changed)
+            },
+        ),
+        flaw!(
+            A4,
+            "tags_never_cleared",
+            "no tags at all are taken for no change of the tags",
+            append = |logs, log, append| {
+                let mut changed = append.clone();
+                if let By::Owner { tags, .. } = &mut changed.by
+                    && tags.as_ref().is_some_and(Vec::is_empty)
+                    && (!append.records.is_empty())
+                {
+                    *tags = None;
+                }
+                logs.append(log, &changed)
+            },
+        ),
+        flaw!(
+            A4,
             "creators_due_forgotten",
             "a new run is due at once, whatever its creator says",
             append = |logs, log, append| {

@@ -238,13 +238,48 @@ fn paged() -> Vec<Flaw> {
             },
         ),
         flaw!(
-            R3,
+            A5,
             "streams_cut_at_the_close",
             "the last chunk of a stream is not shown once the run is closed",
             page = |logs, log, after, limit| {
                 let mut page = logs.page(log, after, limit);
                 if let (LogId::Stream(..), true) = (log, logs.is_closed(log)) {
                     page.records.retain(|record| record.position < page.head);
+                }
+                page
+            },
+        ),
+        flaw!(
+            R3,
+            "streams_say_the_runs_head",
+            "a page of a stream says the head of its run",
+            page = |logs, log, after, limit| {
+                let mut page = logs.page(log, after, limit);
+                if let LogId::Stream(run, _) = log {
+                    page.head = logs.last(&LogId::Run(run.clone()));
+                }
+                page
+            },
+        ),
+        flaw!(
+            R3,
+            "logs_of_1000_records",
+            "a log keeps its last 1000 records",
+            page = |logs, log, after, limit| {
+                let mut page = logs.page(log, after, limit);
+                page.records.retain(|record| record.position.get() + 1000 > page.head.get());
+                page
+            },
+        ),
+        flaw!(
+            R3,
+            "a_used_token_is_empty",
+            "a token's log that goes on after a deletion is read from 1 on, where nothing is",
+            page = |logs, log, after, limit| {
+                let mut page = logs.page(log, after, limit);
+                let base = logs.heads.get(log).map_or(Position::START, |head| head.base);
+                if after < base {
+                    page.records.clear();
                 }
                 page
             },
