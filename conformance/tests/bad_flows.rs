@@ -23,8 +23,6 @@ enum How {
     AppendsTwice,
     /// The bytes of a body change on their way.
     ChangesABit,
-    /// A claim gives what is leased to others.
-    SharesLeases,
     /// A run that rests is due at once.
     WakesAtOnce,
 }
@@ -106,12 +104,7 @@ impl World for Bad {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
-        let mut claim = claim.clone();
-        if self.how == How::SharesLeases {
-            claim.now = claim.now.plus(std::time::Duration::from_secs(60));
-            claim.until = claim.now.max(claim.until).plus(std::time::Duration::from_secs(1));
-        }
-        let leases = self.world.claim(&claim).await?;
+        let leases = self.world.claim(claim).await?;
         for lease in &leases {
             self.tickets().insert(lease.run.clone(), lease.ticket);
         }
@@ -173,7 +166,6 @@ fn what_changes_a_bit_is_seen_by_the_golden_logs() {
 }
 
 #[test]
-fn what_gives_leases_twice_or_wakes_too_soon_is_seen() {
-    is_seen(How::SharesLeases, &[Group::Faults]);
+fn what_wakes_too_soon_is_seen_by_the_budget() {
     is_seen(How::WakesAtOnce, &[Group::Budget]);
 }
