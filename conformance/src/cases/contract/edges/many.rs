@@ -94,7 +94,8 @@ async fn all_come(world: &Handle, claim: &Claim, runs: &[String], what: &str) ->
 
 async fn a_claim_of_any_limit_is_answered(subject: Subject) -> Verdict {
     for limit in [1, 1 << 16, i32::MAX as u32, 1 << 31, u32::MAX] {
-        let world = subject.elsewhere()?.open().await?;
+        let elsewhere = subject.elsewhere()?;
+        let world = elsewhere.open().await?;
         let names: Vec<_> = (0..3).map(|number| format!("run {number}")).collect();
         for name in &names {
             put(Rule::L2, &world, &run(name), &create(Due::Now, 1)).await?;
