@@ -19,17 +19,6 @@ fn nothing_is_found_in_a_few_hundred_seeds() {
     }
 }
 
-/// Seeds that found something once; each says what.
-#[test]
-fn what_was_found_once_is_not_found_again() {
-    watch_panics();
-    // 299: the only permit was kept by a body that its workflow did not poll.
-    for seed in [299, 241, 389] {
-        let outcome = simulate(seed, &Options::default());
-        assert!(outcome.objections.is_empty(), "seed {seed}: {:#?}", outcome.objections);
-    }
-}
-
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     watch_panics();

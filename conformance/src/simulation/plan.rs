@@ -14,8 +14,8 @@ const SKEW_MAX: Duration = Duration::from_secs(600);
 /// reaches, and one is as large as a hundred others.
 const NOT_DRAWN: [&str; 3] = ["tokio_select", "futures_select", "all_of_2000"];
 
-/// Samples that sleep for hours.
-const LONG: [&str; 9] = [
+/// Samples that sleep for hours or days.
+const LONG: [&str; 20] = [
     "sleep",
     "sleeps_and_steps",
     "sleeps_at_once",
@@ -25,6 +25,17 @@ const LONG: [&str; 9] = [
     "cancelled_with_shield",
     "cancelled_sleep",
     "cancellation_refused",
+    "retry_beats_timer",
+    "timer_beats_retry",
+    "timers_in_branches",
+    "race_of_branches",
+    "race_then_all",
+    "retries_in_a_fan",
+    "poll_until_done",
+    "undone_by_hand",
+    "undone_in_branches",
+    "orders_at_once",
+    "in_time_or_never",
 ];
 
 /// Samples with a body that never ends: it keeps its permit for ever.
@@ -122,7 +133,7 @@ impl Plan {
         acts.sort_by_key(|(at, ..)| *at);
         Self {
             lease,
-            patience: Duration::from_secs(3600 * if long { 36 } else { 6 }),
+            patience: Duration::from_secs(3600 * if long { 96 } else { 6 }),
             weather: weather(rng, lease),
             skew: match rng.below(6) {
                 0..3 => Duration::ZERO,
