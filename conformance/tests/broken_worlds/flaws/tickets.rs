@@ -63,9 +63,9 @@ pub(crate) fn flaws() -> Vec<Flaw> {
             |a, b| { a.split(|byte| *byte == 0).next() == b.split(|byte| *byte == 0).next() }
         ),
         looks_the_same!(
-            "tickets_as_text",
-            "tickets are kept as text, in which bytes that are none are one sign",
-            |a, b| { String::from_utf8_lossy(a) == String::from_utf8_lossy(b) }
+            "tickets_of_seven_bits",
+            "the highest bit of each byte of a ticket is lost",
+            |a, b| a.map(|byte| byte & 0x7F) == b.map(|byte| byte & 0x7F)
         ),
         looks_the_same!(
             "tickets_without_case",
