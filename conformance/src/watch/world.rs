@@ -22,7 +22,7 @@ pub(crate) struct Watched<W> {
     pub(crate) world: W,
     pub(crate) watch: Arc<Watch>,
     /// Where it keeps its data, for as long as it is open: fields are dropped in their order.
-    pub(crate) site: Site,
+    pub(crate) _site: Site,
 }
 
 impl<W> Watched<W> {
