@@ -63,7 +63,8 @@ impl Subject {
         let world = self.watch.watched(what, longer, opening, summary).await;
         let world = world
             .map_err(|error| Failure::failed(format!("the factory gave no World: {error}")))?;
-        Ok(Arc::new(Watched { world, watch: Arc::clone(&self.watch) }))
+        let (watch, _site) = (Arc::clone(&self.watch), self.site.clone());
+        Ok(Arc::new(Watched { world, watch, _site }))
     }
 
     /// The same World at a site that shares nothing with this one.

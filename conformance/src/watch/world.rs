@@ -15,11 +15,14 @@ use world_core::{
 };
 
 use super::Watch;
+use crate::site::Site;
 
 /// The World under test, watched.
 pub(crate) struct Watched<W> {
     pub(crate) world: W,
     pub(crate) watch: Arc<Watch>,
+    /// Where it keeps its data, for as long as it is open: fields are dropped in their order.
+    pub(crate) _site: Site,
 }
 
 impl<W> Watched<W> {
