@@ -54,12 +54,23 @@ quickstart() {
     [ "$(tail -n 1 "$log/quickstart.out")" = "every finished step ran exactly once" ]
 }
 
+# What the conformance suites have proven, a line each.
+proven() {
+    awk '/ conformance$/ { suite = $1 }
+        /^all  / { cases = $2; seeds = $5; calls = $6; faults = $7 }
+        /^rules proven:/ {
+            printf "  %s: %s, %d cases, %d seeds, %d store calls, %d faults\n", suite, $0, cases, seeds, calls, faults
+        }
+        /broken worlds caught$/ { print "  " $0 }' "$out"
+}
+
 deny() { cargo deny --all-features --locked "$@"; }
 
 step "formatting" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 step "tests and documentation's examples, all features" \
     cargo test --locked --workspace --all-features --no-fail-fast
+proven
 step "the facade without features" cargo test --locked -p world --lib --no-default-features
 step "the facade with sqlite" cargo test --locked -p world --lib --no-default-features --features sqlite
 step "the facade with redis and dynamo" \
