@@ -68,6 +68,7 @@ mod encoding;
 mod listing;
 mod page;
 mod run;
+mod snapshot;
 mod transaction;
 mod turns;
 
@@ -86,6 +87,7 @@ use crate::{
 pub use listing::{after, list};
 pub use page::page;
 pub use run::{Class, Place, Run, Turn};
+pub use snapshot::Snapshot;
 pub use transaction::Transaction;
 pub use turns::Turns;
 
@@ -366,4 +368,4 @@ pub fn delete(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

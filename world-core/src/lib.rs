@@ -19,6 +19,7 @@ mod record;
 pub mod replay;
 pub mod seal;
 pub mod testing;
+pub mod transacted;
 mod world;
 
 pub use context::{

@@ -8,7 +8,6 @@
 use std::{env, path::Path, process::Command, time::Duration};
 
 use anyhow::ensure;
-use custom_world::RedbWorld;
 use world_core::{Ctx, Engine, Workflow, seal::Key};
 
 const BAKE: Workflow<String, String> = Workflow::new("bake");
@@ -32,7 +31,7 @@ const CHILD: &str = "KILLED_IN";
 
 #[tokio::main]
 async fn live() -> anyhow::Result<()> {
-    let engine = Engine::builder(RedbWorld::open("runs.redb")?)
+    let engine = Engine::builder(custom_world::open("runs.redb")?)
         .key(Key::from_file("key")?)
         .workflow(BAKE, bake)
         .lease(Duration::from_secs(1))

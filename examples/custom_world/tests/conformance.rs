@@ -1,5 +1,3 @@
 //! Every rule of the contract, and what follows from them.
 
-conformance::suite!(
-    |site| async move { custom_world::RedbWorld::open(site.dir().join("world.redb")) }
-);
+conformance::suite!(|site| async move { custom_world::open(site.dir().join("world.redb")) });

@@ -4,7 +4,6 @@
 
 use std::{num::NonZeroU32, path::Path, time::Duration};
 
-use custom_world::RedbWorld;
 use redb::{Database, TableDefinition};
 use tempfile::tempdir;
 use world_core::*;
@@ -43,11 +42,11 @@ fn append(log: &LogId, head: u64) -> Append {
     }
 }
 
-async fn appended(world: &RedbWorld, log: &LogId, head: u64) -> Appended {
+async fn appended(world: &impl World, log: &LogId, head: u64) -> Appended {
     world.append(log, &append(log, head)).await.unwrap()
 }
 
-async fn claimed(world: &RedbWorld, number: u8) -> Vec<String> {
+async fn claimed(world: &impl World, number: u8) -> Vec<String> {
     let claim = Claim {
         queues: vec![Queue::new("q").unwrap()],
         ticket: Ticket::from_bytes([number; 16]),
@@ -71,7 +70,7 @@ fn damage(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
 async fn what_one_handle_commits_the_other_reads_and_is_woken_by() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("w.redb");
-    let (one, other) = (RedbWorld::open(&path).unwrap(), RedbWorld::open(&path).unwrap());
+    let (one, other) = (custom_world::open(&path).unwrap(), custom_world::open(&path).unwrap());
     let wait = Wait {
         queues: Vec::new(),
         logs: vec![(token(), Position::START)],
@@ -88,7 +87,7 @@ async fn what_is_committed_is_there_when_the_file_is_opened_again() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("w.redb");
     for head in 0..5 {
-        let world = RedbWorld::open(&path).unwrap();
+        let world = custom_world::open(&path).unwrap();
         let committed = Appended::Committed { head: Position::new(head + 1) };
         assert_eq!(appended(&world, &token(), head).await, committed);
     }
@@ -100,7 +99,7 @@ async fn a_call_that_was_dropped_does_not_keep_the_file_from_being_opened_again(
     let path = dir.path().join("w.redb");
     let token = token();
     for _ in 0..20 {
-        let world = RedbWorld::open(&path).unwrap();
+        let world = custom_world::open(&path).unwrap();
         let page = world.read_all(&token).await.unwrap();
         tokio::select! {
             biased;
@@ -115,11 +114,11 @@ fn a_file_that_another_process_has_open_is_unavailable() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("w.redb");
     let held = Database::create(&path).unwrap(); // the lock is the same for another process
-    let error = RedbWorld::open(&path).unwrap_err();
+    let error = custom_world::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("already open"), "{error}");
     drop(held);
-    RedbWorld::open(&path).unwrap();
+    custom_world::open(&path).unwrap();
 }
 
 #[test]
@@ -127,16 +126,16 @@ fn a_file_that_cannot_be_one_is_an_error_and_is_left_as_it_is() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("notes.txt");
     std::fs::write(&path, "buy milk".repeat(10_000)).unwrap();
-    assert_eq!(RedbWorld::open(&path).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(custom_world::open(&path).unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(std::fs::read(&path).unwrap(), "buy milk".repeat(10_000).into_bytes());
-    assert_eq!(RedbWorld::open(dir.path()).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(custom_world::open(dir.path()).unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_corrupt_with_its_place_and_no_other_log_suffers() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("w.redb");
-    let world = RedbWorld::open(&path).unwrap();
+    let world = custom_world::open(&path).unwrap();
     for log in [run("a"), run("b"), run("c")] {
         appended(&world, &log, 0).await;
         appended(&world, &log, 1).await;
@@ -148,7 +147,7 @@ async fn a_record_that_cannot_be_read_is_corrupt_with_its_place_and_no_other_log
         records.insert((run("b").key(), 2), &b"?"[..]).unwrap();
         records.remove((run("c").key(), 1)).unwrap();
     });
-    let world = RedbWorld::open(&path).unwrap();
+    let world = custom_world::open(&path).unwrap();
     for (log, position) in [(run("a"), None), (run("b"), Some(2)), (run("c"), Some(1))] {
         let error = world.read_all(&log).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);

@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 
 use crate::{
     error::Result,
-    ids::{LogId, Position, Queue, RunId, Timestamp},
+    ids::{LogId, Position, RunId, Timestamp},
     lease::{Claim, Lease, Renewed},
     list::Deleted,
     record::{Append, Appended, Record},
-    world::Wait,
 };
 
-use super::{Class, Head, Place, Ruling, Stored, Turns};
+use super::{Class, Head, Place, Ruling, Snapshot, Turns};
 
 /// The most leases that one claim gives.
 const LEASES_MAX: usize = 256;
 
-/// A lock or a transaction of a store: three things it can do, and the four changes of a World
-/// made of them, besides the question of a waiter. Each change loads the head, asks this module, and stores what it is told.
+/// A lock or a transaction of a store: two things it can do beside [`Snapshot`], and the four
+/// changes of a World made of them. Each loads the head, asks this module, and stores what it is
+/// told.
 ///
 /// The World commits when a change has come back, and only then answers; when it has failed, the
 /// World undoes whatever was stored.
-pub trait Transaction: Stored {
+pub trait Transaction: Snapshot {
     /// Stores a log's head in the place of the one there is, and new records beside it; moves a
     /// run to its new [place](super::Turn::place) in the index of due runs.
     ///
@@ -35,18 +35,6 @@ pub trait Transaction: Stored {
     /// # Errors
     /// The store's own.
     fn remove(&mut self, log: &LogId) -> Result<()>;
-
-    /// The runs of a queue in the index of due runs, those of the class and not after the time of
-    /// `last`: at most `most`, oldest first, each with the time it stands at.
-    ///
-    /// # Errors
-    /// The store's own.
-    fn oldest(
-        &mut self,
-        queue: &Queue,
-        last: Place,
-        most: usize,
-    ) -> Result<Vec<(Timestamp, RunId)>>;
 
     /// An append that has passed [`Append::check`]: the heart of [`World::append`](crate::World::append).
     ///
@@ -109,25 +97,6 @@ pub trait Transaction: Stored {
             self.remove(log)?;
         }
         Ok(deleted)
-    }
-
-    /// Whether what a [`World::wait`](crate::World::wait) waits for has come already: another
-    /// head, or a run that is ready.
-    ///
-    /// # Errors
-    /// The store's own.
-    fn has_come(&mut self, wait: &Wait) -> Result<bool> {
-        for (log, seen) in &wait.logs {
-            if self.head(log)?.map_or(Position::START, |head| head.head) != *seen {
-                return Ok(true);
-            }
-        }
-        for queue in &wait.queues {
-            if !self.oldest(queue, (Class::Ready, Timestamp::MAX), 1)?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 

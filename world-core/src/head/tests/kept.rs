@@ -7,13 +7,13 @@ use crate::{
     Append, Appended, By, Claim, Deleted, Due, KeyId, Kind, Lease, Limits, LogId, NewRun, Position,
     Queue, Record, Renewed, Result, RunId, Sealed, StreamName, Ticket, Timestamp, Token,
     WorkflowName,
-    head::{self, Head, Place, Run, Stored, Transaction, Turn},
+    head::{self, Head, Place, Run, Snapshot, Stored, Transaction, Turn},
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Kept {
-    pub(super) heads: BTreeMap<LogId, Head>,
-    pub(super) records: BTreeMap<(LogId, Position), Record>,
+pub(crate) struct Kept {
+    pub(crate) heads: BTreeMap<LogId, Head>,
+    pub(crate) records: BTreeMap<(LogId, Position), Record>,
 }
 
 impl Stored for Kept {
@@ -26,16 +26,27 @@ impl Stored for Kept {
     }
 }
 
-impl Transaction for Kept {
-    fn store(&mut self, log: &LogId, head: &Head, records: &[Record]) -> Result<()> {
-        self.heads.insert(log.clone(), head.clone());
-        let places = records.iter().map(|record| ((log.clone(), record.position), record.clone()));
-        self.records.extend(places);
-        Ok(())
+impl Snapshot for Kept {
+    fn records(
+        &mut self,
+        log: &LogId,
+        after: Position,
+    ) -> Result<impl Iterator<Item = Result<Record>>> {
+        let rest = (log.clone(), after.next())..=(log.clone(), Position::new(u64::MAX));
+        Ok(self.records.range(rest).map(|(_, record)| Ok(record.clone())))
     }
 
-    fn remove(&mut self, _log: &LogId) -> Result<()> {
-        Ok(())
+    fn runs(
+        &mut self,
+        after: Option<&RunId>,
+    ) -> Result<impl Iterator<Item = Result<(RunId, Head)>>> {
+        let runs = self.heads.iter().filter_map(|(log, head)| match log {
+            LogId::Run(run) => Some(Ok((run.clone(), head.clone()))),
+            LogId::Stream(..) | LogId::Token(_) => None,
+        });
+        Ok(runs.filter(move |run: &Result<(RunId, _)>| {
+            run.as_ref().is_ok_and(|(run, _)| Some(run) > after)
+        }))
     }
 
     fn oldest(
@@ -56,76 +67,89 @@ impl Transaction for Kept {
     }
 }
 
+impl Transaction for Kept {
+    fn store(&mut self, log: &LogId, head: &Head, records: &[Record]) -> Result<()> {
+        self.heads.insert(log.clone(), head.clone());
+        let places = records.iter().map(|record| ((log.clone(), record.position), record.clone()));
+        self.records.extend(places);
+        Ok(())
+    }
+
+    fn remove(&mut self, _log: &LogId) -> Result<()> {
+        Ok(())
+    }
+}
+
 impl Kept {
     /// A store with one run, which its creator drives under this ticket until 100.
-    pub(super) fn with_run(name: &str, ticket: u8) -> Self {
+    pub(crate) fn with_run(name: &str, ticket: u8) -> Self {
         let mut kept = Self::default();
         assert_eq!(kept.append(&run(name), &create(Some(ticket))), committed(1));
         kept
     }
 
-    pub(super) fn append(&mut self, log: &LogId, append: &Append) -> Appended {
+    pub(crate) fn append(&mut self, log: &LogId, append: &Append) -> Appended {
         append.check(log, &Limits::LEAST).unwrap();
         Transaction::append(self, log, append).unwrap()
     }
 
-    pub(super) fn claim(&mut self, name: &str, ticket: u8, now: u64, until: u64) -> Option<Lease> {
+    pub(crate) fn claim(&mut self, name: &str, ticket: u8, now: u64, until: u64) -> Option<Lease> {
         let head = self.heads.get(&run(name))?;
         let (head, lease) = head::claim(&id(name), head, &ask(ticket, now, until))?;
         self.heads.insert(run(name), head);
         Some(lease)
     }
 
-    pub(super) fn renew(&mut self, lease: &Lease, until: u64) -> Renewed {
+    pub(crate) fn renew(&mut self, lease: &Lease, until: u64) -> Renewed {
         Transaction::renew(self, lease, at(until)).unwrap()
     }
 
-    pub(super) fn delete(&mut self, log: &LogId, head: u64) -> Deleted {
+    pub(crate) fn delete(&mut self, log: &LogId, head: u64) -> Deleted {
         Transaction::delete(self, log, pos(head)).unwrap()
     }
 
-    pub(super) fn run(&self, name: &str) -> &Run {
+    pub(crate) fn run(&self, name: &str) -> &Run {
         self.heads[&run(name)].run.as_ref().unwrap()
     }
 
-    pub(super) fn turn(&self, name: &str) -> Turn {
+    pub(crate) fn turn(&self, name: &str) -> Turn {
         self.run(name).turn
     }
 }
 
-pub(super) fn at(millis: u64) -> Timestamp {
+pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-pub(super) fn pos(number: u64) -> Position {
+pub(crate) fn pos(number: u64) -> Position {
     Position::new(number)
 }
 
-pub(super) fn ticket(number: u8) -> Ticket {
+pub(crate) fn ticket(number: u8) -> Ticket {
     Ticket::from_bytes([number; 16])
 }
 
-pub(super) fn id(name: &str) -> RunId {
+pub(crate) fn id(name: &str) -> RunId {
     RunId::new(name).unwrap()
 }
 
-pub(super) fn run(name: &str) -> LogId {
+pub(crate) fn run(name: &str) -> LogId {
     LogId::Run(id(name))
 }
 
-pub(super) fn stream(run: &str, name: &str) -> LogId {
+pub(crate) fn stream(run: &str, name: &str) -> LogId {
     LogId::Stream(id(run), StreamName::new(name).unwrap())
 }
 
-pub(super) fn token(name: &str) -> LogId {
+pub(crate) fn token(name: &str) -> LogId {
     LogId::Token(Token::new(name).unwrap())
 }
 
-pub(super) fn committed(head: u64) -> Appended {
+pub(crate) fn committed(head: u64) -> Appended {
     Appended::Committed { head: pos(head) }
 }
 
-pub(super) fn append(expected: u64, bodies: &[&str], by: By) -> Append {
+pub(crate) fn append(expected: u64, bodies: &[&str], by: By) -> Append {
     let record = |(position, body): (usize, &&str)| Record {
         position: pos(expected.saturating_add(1 + position as u64)),
         kind: Kind(1),
@@ -137,7 +161,7 @@ pub(super) fn append(expected: u64, bodies: &[&str], by: By) -> Append {
 }
 
 /// Makes a ready run, or one that its creator drives until 100.
-pub(super) fn new(lease: Option<u8>) -> By {
+pub(crate) fn new(lease: Option<u8>) -> By {
     By::Creator(NewRun {
         queue: Queue::new("queue").unwrap(),
         workflow: WorkflowName::new("workflow").unwrap(),
@@ -149,28 +173,28 @@ pub(super) fn new(lease: Option<u8>) -> By {
     })
 }
 
-pub(super) fn create(lease: Option<u8>) -> Append {
+pub(crate) fn create(lease: Option<u8>) -> Append {
     let body = format!("created {lease:?}");
     append(0, &[&body], new(lease))
 }
 
-pub(super) fn owner(number: u8) -> By {
+pub(crate) fn owner(number: u8) -> By {
     By::Owner { ticket: ticket(number), close: false, rest: None, tags: None }
 }
 
-pub(super) fn rest(number: u8, due: Due) -> By {
+pub(crate) fn rest(number: u8, due: Due) -> By {
     By::Owner { ticket: ticket(number), close: false, rest: Some(due), tags: None }
 }
 
-pub(super) fn close(number: u8) -> By {
+pub(crate) fn close(number: u8) -> By {
     By::Owner { ticket: ticket(number), close: true, rest: None, tags: None }
 }
 
-pub(super) fn step(expected: u64, body: &str, ticket: u8) -> Append {
+pub(crate) fn step(expected: u64, body: &str, ticket: u8) -> Append {
     append(expected, &[body], owner(ticket))
 }
 
-pub(super) fn ask(number: u8, now: u64, until: u64) -> Claim {
+pub(crate) fn ask(number: u8, now: u64, until: u64) -> Claim {
     Claim {
         queues: vec![Queue::new("queue").unwrap()],
         ticket: ticket(number),

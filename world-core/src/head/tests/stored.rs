@@ -6,7 +6,7 @@ use super::kept::*;
 use crate::{
     Claim, ErrorKind, List, LogId, NAME_BYTES_MAX, Position, Queue, Record, Result, RunId,
     Timestamp, Wait,
-    head::{self, Head, Place, Stored, Transaction, Turns},
+    head::{self, Head, Place, Snapshot, Stored, Transaction, Turns},
     list::Cursor,
 };
 
@@ -184,13 +184,20 @@ impl Stored for Damaged {
     }
 }
 
-impl Transaction for Damaged {
-    fn store(&mut self, log: &LogId, head: &Head, records: &[Record]) -> Result<()> {
-        self.0.store(log, head, records)
+impl Snapshot for Damaged {
+    fn records(
+        &mut self,
+        log: &LogId,
+        after: Position,
+    ) -> Result<impl Iterator<Item = Result<Record>>> {
+        self.0.records(log, after)
     }
 
-    fn remove(&mut self, log: &LogId) -> Result<()> {
-        self.0.remove(log)
+    fn runs(
+        &mut self,
+        after: Option<&RunId>,
+    ) -> Result<impl Iterator<Item = Result<(RunId, Head)>>> {
+        self.0.runs(after)
     }
 
     fn oldest(
@@ -200,6 +207,16 @@ impl Transaction for Damaged {
         most: usize,
     ) -> Result<Vec<(Timestamp, RunId)>> {
         self.0.oldest(queue, last, most)
+    }
+}
+
+impl Transaction for Damaged {
+    fn store(&mut self, log: &LogId, head: &Head, records: &[Record]) -> Result<()> {
+        self.0.store(log, head, records)
+    }
+
+    fn remove(&mut self, log: &LogId) -> Result<()> {
+        self.0.remove(log)
     }
 }
 
