@@ -17,6 +17,7 @@ mod order;
 mod reads;
 mod same;
 mod signals;
+mod staged;
 mod tickets;
 
 use crate::flaw::Flaw;
@@ -25,6 +26,7 @@ use crate::flaw::Flaw;
 pub(crate) fn flaws() -> Vec<Flaw> {
     let themes = [
         appends::flaws(),
+        staged::flaws(),
         at_the_head::flaws(),
         open::flaws(),
         again::flaws(),
