@@ -7,6 +7,7 @@ mod bodies;
 mod deletes;
 mod due;
 mod durable;
+mod killed;
 mod leases;
 mod limits;
 mod lists;
@@ -44,6 +45,7 @@ pub(crate) fn flaws() -> Vec<Flaw> {
         bodies::flaws(),
         names::flaws(),
         durable::flaws(),
+        killed::flaws(),
     ];
     let mut flaws: Vec<_> = themes.into_iter().flatten().collect();
     flaws.sort_by_key(|flaw| flaw.rule);
