@@ -74,6 +74,37 @@ async fn one_in_the_other<A, B>(
     }
 }
 
+/// Polls one future so many times and leaves it standing, runs the other to its end, and drops the
+/// first, as a caller does that dies. The other may wait for the first: then it goes on when that
+/// was dropped. Gives what the first answered, when it did, and what the other did.
+pub(crate) async fn beside_one_that_dies<A, B>(
+    polls: usize,
+    dies: impl Future<Output = A>,
+    other: impl Future<Output = B>,
+) -> (Option<A>, B) {
+    let mut other = pin!(other);
+    let mut dies = Box::pin(dies);
+    let mut polled = 0;
+    let begun = poll_fn(|context| {
+        if polled == polls {
+            return Poll::Ready(None);
+        }
+        polled += 1;
+        match dies.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending if polled == polls => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    let died = begun.await;
+    let answer = timeout(ALONE, other.as_mut()).await;
+    drop(dies);
+    match answer {
+        Ok(answer) => (died, answer),
+        Err(_) => (died, other.await),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -93,6 +124,22 @@ mod tests {
             };
             interleaved(order, add(), add()).await;
             assert_eq!(value.get(), 1, "{order}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_free_when_its_holder_has_died() {
+        for polls in 0..4 {
+            let value = Mutex::new(0);
+            let add = || async {
+                let mut value = value.lock().await;
+                *value += 1;
+                yield_now().await;
+                *value
+            };
+            let (died, seen) = beside_one_that_dies(polls, add(), add()).await;
+            assert_eq!(died, (polls > 1).then_some(1), "{polls} polls");
+            assert_eq!(seen, if polls == 0 { 1 } else { 2 }, "{polls} polls");
         }
     }
 

@@ -3,6 +3,7 @@
 mod appends;
 mod flows;
 mod lane;
+mod left;
 mod lives;
 mod look;
 mod reopening;
@@ -19,6 +20,7 @@ use crate::{
 use {
     appends::{many_runs_keep_what_was_acknowledged, one_run_keeps_what_was_acknowledged},
     flows::a_step_that_was_taken_never_begins_again,
+    left::what_was_left_is_as_it_was_left,
     lives::claims_and_deletions_are_kept,
     reopening::everything_is_there_after_a_reopening,
 };
@@ -28,6 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(Durability [R1, L1, L5, D2] everything_is_there_after_a_reopening),
         case!(Durability [A1, A3, R1] one_run_keeps_what_was_acknowledged),
         case!(Durability [A1, A4, R1] many_runs_keep_what_was_acknowledged),
+        case!(Durability [A1, A4, R1, L1, L2, L3, L4, L5, D2] what_was_left_is_as_it_was_left),
         case!(Durability [A4, L1, L5, D2] claims_and_deletions_are_kept),
         case!(Durability [A1, R1] a_step_that_was_taken_never_begins_again),
     ]
@@ -39,6 +42,7 @@ type Part = fn(Stage) -> BoxFuture<'static, Verdict>;
 pub(super) fn part(name: &str) -> Option<Part> {
     let part: Part = match name {
         appends::PART => |stage| Box::pin(appends::play(stage)),
+        left::PART => |stage| Box::pin(left::play(stage)),
         lives::PART => |stage| Box::pin(lives::play(stage)),
         flows::PART => |stage| Box::pin(flows::play(stage)),
         _ => return None,

@@ -180,4 +180,7 @@ impl World for Base {
 pub(crate) struct Notes {
     pub(crate) numbers: BTreeMap<String, u64>,
     pub(crate) pages: BTreeMap<String, Page>,
+    /// What was asked for and is not committed yet.
+    pub(crate) staged: Vec<(LogId, Append)>,
+    pub(crate) staged_claims: Vec<Claim>,
 }

@@ -2,12 +2,13 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use conformance::{Case, Entry, Failure, Group, Settings, cases};
+use conformance::{Case, Entry, Failure, Group, Report, Settings, cases};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    base::{Pieces, RIGHT, suite},
-    flaw::Flaw,
+    base::{Pieces, RIGHT},
+    flaw::{Flaw, Made},
+    on_file::CAREFUL,
 };
 
 /// The first seeds of the runs; in each of them a broken World must be caught.
@@ -23,6 +24,39 @@ fn is_certain(case: &Case) -> bool {
         Group::Durability => case.name().ends_with("after_a_reopening"),
         _ => false,
     }
+}
+
+/// The case that closes a World, and does not kill it.
+const REOPENING: &str = "everything_is_there_after_a_reopening";
+
+impl Made {
+    /// Whether a case is tried on such a World.
+    fn is_tried(self, case: &Case) -> bool {
+        match self {
+            Self::InMemory(_) => is_certain(case),
+            Self::OnFile(_) => case.group() == Group::Durability,
+        }
+    }
+
+    fn run(
+        self,
+        name: &str,
+        seed: u64,
+        is_tried: impl Fn(&Case) -> bool,
+    ) -> Result<Report, String> {
+        let suite = self.suite(name).map_err(|_| "it has played a part".to_owned())?;
+        Ok(suite.run(settings(seed), is_tried))
+    }
+}
+
+/// The name of the World on a file that has no flaw.
+const CONTROL: &str = "control on a file";
+
+/// The exit code, if this process was started to play the part of a second one.
+pub(crate) fn played(flaws: &[Flaw]) -> Option<i32> {
+    let flawed = flaws.iter().map(|flaw| (flaw.name, flaw.world));
+    let mut worlds = flawed.chain([(CONTROL, Made::OnFile(CAREFUL))]);
+    worlds.find_map(|(name, world)| world.suite(name).err())
 }
 
 /// A broken World, and what came of it.
@@ -67,8 +101,17 @@ impl Broken {
 
     fn catch(&self) -> Result<Caught, String> {
         let rule = self.flaw.rule;
-        let (named, others): (Vec<_>, Vec<_>) =
-            cases().into_iter().filter(is_certain).partition(|case| case.rules().contains(&rule));
+        if let Made::OnFile(_) = self.flaw.world {
+            let closed = |case: &Case| case.name().ends_with(REOPENING);
+            let report = self.flaw.world.run(self.flaw.name, SEEDS[0], closed)?;
+            if report.failed().next().is_some() {
+                return Err("it takes no kill to show it".to_owned());
+            }
+        }
+        let (named, others): (Vec<_>, Vec<_>) = cases()
+            .into_iter()
+            .filter(|case| self.flaw.world.is_tried(case))
+            .partition(|case| case.rules().contains(&rule));
         let all = named.iter().chain(&others);
         let caught = all.map(Case::name).find_map(|case| {
             let said: Option<Vec<_>> = SEEDS.iter().map(|seed| self.said(case, *seed)).collect();
@@ -80,16 +123,19 @@ impl Broken {
 
     /// What a case says that fails by the flaw's own rule.
     fn said(&self, case: &str, seed: u64) -> Option<String> {
-        let suite = suite(self.flaw.name, self.flaw.pieces);
-        let report = suite.run(settings(seed), |other| other.name() == case);
+        let is_this = |other: &Case| other.name() == case;
+        let report = self.flaw.world.run(self.flaw.name, seed, is_this).ok()?;
         let (_, failure) = report.failed().next()?;
         (failure.rule() == Some(self.flaw.rule)).then(|| failure.what.clone())
     }
 
     /// What the suite complains of instead.
     fn complaints(&self) -> String {
-        let suite = suite(self.flaw.name, self.flaw.pieces);
-        let report = suite.run(settings(SEEDS[0]), is_certain);
+        let world = self.flaw.world;
+        let report = match world.run(self.flaw.name, SEEDS[0], |case| world.is_tried(case)) {
+            Ok(report) => report,
+            Err(why) => return format!("; {why}"),
+        };
         let line = |(entry, failure): (&Entry, &Failure)| format!("\n  {}: {failure}", entry.case);
         let lines: String = report.failed().map(line).collect();
         if lines.is_empty() { "; every case passes".to_owned() } else { format!(", but:{lines}") }
@@ -106,14 +152,23 @@ pub(crate) fn control() -> Vec<Trial> {
             let is_run = |case: &Case| {
                 case.group() == group && (group != Group::Durability || is_certain(case))
             };
-            let report = suite("control", right).run(settings(1), is_run);
-            let failed =
-                |(entry, failure): (&Entry, &Failure)| format!("{}: {failure}\n", entry.case);
-            let failures: String = report.failed().map(failed).collect();
-            if failures.is_empty() { Ok(()) } else { Err(Failed::from(failures)) }
+            passes(&Made::InMemory(right).run("control", 1, is_run)?)
         })
     };
-    groups.into_iter().map(trial).collect()
+    let on_file = |group: Group| {
+        Trial::test(format!("control::on_a_file::{group}"), move || {
+            let is_run = |case: &Case| case.group() == group;
+            passes(&Made::OnFile(CAREFUL).run(CONTROL, 1, is_run)?)
+        })
+    };
+    let files = [Group::Contract, Group::Model, Group::Durability];
+    groups.into_iter().map(trial).chain(files.into_iter().map(on_file)).collect()
+}
+
+fn passes(report: &Report) -> Result<(), Failed> {
+    let failed = |(entry, failure): (&Entry, &Failure)| format!("{}: {failure}\n", entry.case);
+    let failures: String = report.failed().map(failed).collect();
+    if failures.is_empty() { Ok(()) } else { Err(Failed::from(failures)) }
 }
 
 /// Prints how each World that was tried was caught.

@@ -69,6 +69,27 @@ impl Logs {
         committed
     }
 
+    /// What is answered if all that is staged is taken for committed. What the answer itself
+    /// would write is not kept.
+    pub(crate) fn with_staged<T>(&mut self, log: &LogId, ask: impl FnOnce(&mut Self) -> T) -> T {
+        if self.notes.staged.is_empty() && self.notes.staged_claims.is_empty() {
+            return ask(self);
+        }
+        let of_run = log.run().map(|run| LogId::Run(run.clone()));
+        let (heads, records) = (self.heads.clone(), self.records.clone());
+        for (staged, append) in self.notes.staged.clone() {
+            if staged == *log || of_run.as_ref() == Some(&staged) {
+                let _ = self.append(&staged, &append); // what is refused changes nothing
+            }
+        }
+        for claim in self.notes.staged_claims.clone() {
+            self.claim(&claim);
+        }
+        let answer = ask(self);
+        (self.heads, self.records) = (heads, records);
+        answer
+    }
+
     /// The head of a log, to be changed.
     pub(crate) fn head_mut(&mut self, log: &LogId) -> Option<&mut Head> {
         self.heads.one(&(self.key)(log))

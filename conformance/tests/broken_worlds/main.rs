@@ -7,7 +7,9 @@ mod catch;
 mod flaw;
 mod flaws;
 mod heads;
+mod journal;
 mod logs;
+mod on_file;
 mod table;
 
 use std::{process::ExitCode, sync::Arc};
@@ -17,8 +19,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use catch::Broken;
 
 fn main() -> ExitCode {
+    let flaws = flaws::flaws();
+    if let Some(played) = catch::played(&flaws) {
+        return ExitCode::from(u8::try_from(played).unwrap_or(1)); // as a second process
+    }
     let arguments = Arguments::from_args();
-    let worlds: Vec<_> = flaws::flaws().into_iter().map(Broken::new).map(Arc::new).collect();
+    let worlds: Vec<_> = flaws.into_iter().map(Broken::new).map(Arc::new).collect();
     let mut trials = catch::control();
     trials.extend(worlds.iter().map(|world| {
         let world = Arc::clone(world);

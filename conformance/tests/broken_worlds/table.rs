@@ -13,7 +13,8 @@ const HEAD: &str = "\
 
 A suite that passes everything proves nothing. So the suite is tried on Worlds that are wrong on
 purpose: each is right but for one flaw, breaks one rule, and must be caught by a case that names
-that rule, at any seed. The same World without a flaw passes.
+that rule, at any seed. The same World without a flaw passes. Some keep a journal in a file: what is
+wrong with them shows only when their process is killed.
 
 This page is written and compared by `cargo test -p conformance --test broken_worlds`
 (`WORLD_BLESS=1` writes it anew); the Worlds are in

@@ -4,6 +4,7 @@ mod again;
 mod again_late;
 mod closed;
 mod heads;
+mod staged;
 mod together;
 mod whole;
 
@@ -17,6 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         closed::cases(),
         again::cases(),
         again_late::cases(),
+        staged::cases(),
     ]
     .into_iter()
     .flatten()

@@ -7,6 +7,7 @@ mod bodies;
 mod deletes;
 mod due;
 mod durable;
+mod killed;
 mod leases;
 mod limits;
 mod lists;
@@ -17,6 +18,7 @@ mod order;
 mod reads;
 mod same;
 mod signals;
+mod staged;
 mod tickets;
 
 use crate::flaw::Flaw;
@@ -25,6 +27,7 @@ use crate::flaw::Flaw;
 pub(crate) fn flaws() -> Vec<Flaw> {
     let themes = [
         appends::flaws(),
+        staged::flaws(),
         at_the_head::flaws(),
         open::flaws(),
         again::flaws(),
@@ -42,6 +45,7 @@ pub(crate) fn flaws() -> Vec<Flaw> {
         bodies::flaws(),
         names::flaws(),
         durable::flaws(),
+        killed::flaws(),
     ];
     let mut flaws: Vec<_> = themes.into_iter().flatten().collect();
     flaws.sort_by_key(|flaw| flaw.rule);
