@@ -42,8 +42,8 @@ impl Line {
 }
 
 impl Report {
-    /// The rules that were proven: every case that rests on one was run, none failed, and one of
-    /// the contract group passed.
+    /// The rules that were proven: every case that rests on one and that the World allows was run,
+    /// none failed, and one of the contract group passed.
     #[must_use]
     pub fn proven(&self) -> Vec<Rule> {
         let missing: BTreeSet<Rule> =

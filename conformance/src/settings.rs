@@ -1,6 +1,6 @@
 //! What the environment says of how a suite is run.
 
-use std::{env, time::Duration};
+use std::{env, ops::RangeInclusive, time::Duration};
 
 use crate::site::Site;
 
@@ -58,15 +58,15 @@ impl Settings {
     /// What the environment says.
     ///
     /// # Errors
-    /// The variable whose value is not a number, in words.
+    /// The variable whose value is not a number within its bounds, in words.
     pub fn from_env() -> Result<Self, String> {
         let default = Self::default();
         let seconds = |name, default| -> Result<Duration, String> {
-            Ok(number(name)?.map_or(default, |seconds| Duration::from_secs(seconds.max(1))))
+            Ok(number(name, 1..=SECONDS_MAX)?.map_or(default, Duration::from_secs))
         };
         Ok(Self {
-            seed: number(Self::SEED)?.unwrap_or(default.seed),
-            effort: number(Self::EFFORT)?.unwrap_or(default.effort).max(1),
+            seed: number(Self::SEED, 0..=SEED_MAX)?.unwrap_or(default.seed),
+            effort: number(Self::EFFORT, 1..=EFFORT_MAX)?.unwrap_or(default.effort),
             bound: seconds(Self::BOUND, default.bound)?,
             call_bound: seconds(Self::CALL_BOUND, default.call_bound)?,
             ignore_missing: env::var(Self::IGNORE_MISSING).is_ok_and(|value| value == "1"),
@@ -75,13 +75,22 @@ impl Settings {
     }
 }
 
-fn number(name: &str) -> Result<Option<u64>, String> {
-    match env::var(name) {
-        Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(text)) => Err(format!("{name} is {text:?}, not a number")),
-        Ok(text) => match text.parse() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(format!("{name} is {text:?}, which is not a number")),
-        },
+/// The greatest first seed: behind it there is room for all that may be asked for.
+const SEED_MAX: u64 = 1 << 62;
+const EFFORT_MAX: u64 = 1_000_000;
+const SECONDS_MAX: u64 = 1_000_000;
+
+fn number(name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, String> {
+    let text = match env::var(name) {
+        Err(env::VarError::NotPresent) => return Ok(None),
+        Err(env::VarError::NotUnicode(text)) => text.to_string_lossy().into_owned(),
+        Ok(text) => text,
+    };
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(Some(number)),
+        _ => {
+            let (least, most) = (range.start(), range.end());
+            Err(format!("{name} is {text:?}, which is not a number from {least} to {most}"))
+        }
     }
 }

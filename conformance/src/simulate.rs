@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, value_parser};
 use conformance::simulation::{
     Counts, Flaw, Options, Outcome, simulate as simulated, watch_panics,
 };
@@ -26,14 +26,17 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// How many lines of a trace are shown of a failure.
 const TRACE_SHOWN: usize = 60;
 
+/// The greatest first seed, and the most seeds.
+const SEED_MAX: u64 = 1 << 62;
+
 /// What to simulate.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     /// How many seeds.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = value_parser!(u64).range(..=SEED_MAX))]
     seeds: u64,
     /// The first of them.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(..=SEED_MAX))]
     first: u64,
     /// Only this seed.
     #[arg(long, conflicts_with_all = ["seeds", "first", "jobs"])]

@@ -6,6 +6,7 @@ mod edges;
 mod leases;
 mod lists;
 mod reads;
+mod sites;
 mod tokens;
 mod waits;
 
@@ -13,6 +14,7 @@ use crate::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
     [
+        sites::cases(),
         appends::cases(),
         reads::cases(),
         lists::cases(),

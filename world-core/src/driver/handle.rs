@@ -22,6 +22,10 @@ const STILL_DRIVEN: Duration = Duration::from_secs(2);
 /// The longest wait for a change in the store before the log is looked at all the same.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How long a look waits that follows another which has seen no more: at first, and at most.
+const PAUSE_LEAST: Duration = Duration::from_millis(1);
+const PAUSE_MOST: Duration = Duration::from_millis(64);
+
 /// How often a request that meets others' appends is sent again.
 const TRIES_MAX: u32 = 64;
 
@@ -196,6 +200,7 @@ impl<O> RunHandle<O> {
             None => self.engine.hub.watch(&self.run),
         };
         let log = self.log_id();
+        let (mut seen, mut pause) = (None, Duration::ZERO);
         loop {
             if self.engine.hub.is_driven(&self.run) {
                 tokio::select! {
@@ -216,6 +221,12 @@ impl<O> RunHandle<O> {
             if let Some(end) = self.end_at(head).await? {
                 return Ok(Arc::new(end));
             }
+            // A World's wait may return early, as often as it likes.
+            pause = if seen.replace(head) == Some(head) {
+                (pause * 2).clamp(PAUSE_LEAST, PAUSE_MOST)
+            } else {
+                Duration::ZERO
+            };
             let wait =
                 Wait { queues: Vec::new(), logs: vec![(log.clone(), head)], at_most: LOOK_AGAIN };
             tokio::select! {
@@ -224,7 +235,10 @@ impl<O> RunHandle<O> {
                     Ok(end) => return Ok(end),
                     Err(_) => end = self.engine.hub.watch(&self.run),
                 },
-                waited = self.engine.world.wait(&wait) => waited?,
+                waited = async {
+                    tokio::time::sleep(pause).await;
+                    self.engine.world.wait(&wait).await
+                } => waited?,
             }
         }
     }
