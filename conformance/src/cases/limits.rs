@@ -1,6 +1,7 @@
 //! Sizes: what every World takes, its own limits, long logs; strange names and bodies.
 
 mod bodies;
+mod far;
 mod keys;
 mod long;
 mod names;
@@ -10,7 +11,7 @@ mod strange;
 use crate::case::Case;
 
 pub(super) fn cases() -> Vec<Case> {
-    [sizes::cases(), long::cases(), bodies::cases(), names::cases(), keys::cases()]
+    [sizes::cases(), long::cases(), far::cases(), bodies::cases(), names::cases(), keys::cases()]
         .into_iter()
         .flatten()
         .collect()

@@ -1,5 +1,6 @@
 //! Rules L1 to L5: who has a run, and who gets it next.
 
+mod among;
 mod attempts;
 mod claims;
 mod due;
@@ -18,6 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         skew::cases(),
         due::cases(),
         fairness::cases(),
+        among::cases(),
         tickets::cases(),
         renewals::cases(),
         outsiders::cases(),

@@ -20,7 +20,12 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Reads to the head in pages of at most `limit`; what is read must be what was written.
-async fn reads(world: &Handle, log: &world_core::LogId, limit: u32, written: &[Record]) -> Verdict {
+pub(super) async fn reads(
+    world: &Handle,
+    log: &world_core::LogId,
+    limit: u32,
+    written: &[Record],
+) -> Verdict {
     let mut seen = 0;
     while seen < written.len() {
         let page = world.read(log, pos(seen as u64), count(limit)).await?;

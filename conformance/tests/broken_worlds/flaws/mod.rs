@@ -3,6 +3,7 @@
 mod again;
 mod appends;
 mod at_the_head;
+mod attacked;
 mod bodies;
 mod deletes;
 mod due;
@@ -15,6 +16,7 @@ mod logs_of;
 mod names;
 mod open;
 mod order;
+mod patience;
 mod reads;
 mod same;
 mod signals;
@@ -46,6 +48,8 @@ pub(crate) fn flaws() -> Vec<Flaw> {
         names::flaws(),
         durable::flaws(),
         killed::flaws(),
+        attacked::flaws(),
+        patience::flaws(),
     ];
     let mut flaws: Vec<_> = themes.into_iter().flatten().collect();
     flaws.sort_by_key(|flaw| flaw.rule);

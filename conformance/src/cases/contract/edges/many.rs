@@ -120,7 +120,7 @@ async fn a_claim_looks_into_each_of_many_queues(subject: Subject) -> Verdict {
 }
 
 /// Creates many runs, some of them at a time.
-async fn created_at_once(
+pub(super) async fn created_at_once(
     rule: Rule,
     world: &Handle,
     names: &[String],

@@ -35,7 +35,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Runs that arrive all the time: three for each claim of one. Their names lie on both sides of
 /// "m", and between, so that an order by name or by a hash of it is no order by age.
-struct Arriving {
+pub(super) struct Arriving {
     number: u64,
     create: fn(u64) -> Append,
 }
@@ -43,7 +43,7 @@ struct Arriving {
 impl Arriving {
     const FIRST: u64 = 1_000;
 
-    fn of(create: fn(u64) -> Append) -> Self {
+    pub(super) fn of(create: fn(u64) -> Append) -> Self {
         Self { number: Self::FIRST, create }
     }
 
@@ -59,7 +59,7 @@ impl Arriving {
 }
 
 /// Claims one run at a time while three arrive for each, until all the old ones were given.
-async fn come(
+pub(super) async fn come(
     world: &Arc<dyn World>,
     old: &[String],
     arriving: &mut Arriving,
@@ -88,7 +88,7 @@ async fn come(
 }
 
 /// Whether `old` runs come though others arrive.
-async fn starves_nobody(
+pub(super) async fn starves_nobody(
     subject: &Subject,
     old: impl Fn(u64) -> Append,
     arriving: fn(u64) -> Append,
@@ -103,11 +103,11 @@ async fn starves_nobody(
     come(&world, &names, &mut Arriving::of(arriving), claimers, (L2, what)).await
 }
 
-fn ready(time: u64) -> Append {
+pub(super) fn ready(time: u64) -> Append {
     create(Due::Now, time)
 }
 
-fn timed(time: u64) -> Append {
+pub(super) fn timed(time: u64) -> Append {
     create(Due::At(at(time)), 0)
 }
 
@@ -120,7 +120,7 @@ fn ready_long_ago(time: u64) -> Append {
     create(Due::Now, time % 7)
 }
 
-fn ran_out(time: u64) -> Append {
+pub(super) fn ran_out(time: u64) -> Append {
     create_leased(1, at(time), 0)
 }
 
