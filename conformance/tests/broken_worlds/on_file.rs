@@ -43,6 +43,8 @@ pub(crate) struct Habits {
     pub(crate) writes: fn(Act, Option<&Head>, Change) -> Option<Change>,
     /// How many of the last entries wait in a buffer.
     pub(crate) buffered: usize,
+    /// What waits in that buffer until something else is written, given the head that was before.
+    pub(crate) waits: fn(Act, Option<&Head>, &Change) -> bool,
     /// Which of the entries are taken, where the last one is torn.
     pub(crate) torn: fn(Vec<Vec<Change>>) -> Vec<Vec<Change>>,
     /// Whether a torn entry is cut off before more are written.
@@ -55,6 +57,7 @@ pub(crate) struct Habits {
 pub(crate) const CAREFUL: Habits = Habits {
     writes: |_, _, change| Some(change),
     buffered: 0,
+    waits: |_, _, _| false,
     torn: |entries| entries,
     cuts_off: true,
     after_a_kill: |_| {},
@@ -122,9 +125,10 @@ impl OnFile {
 impl Kept {
     /// Writes what an operation changes, before it is done and answered.
     fn write(&mut self, act: Act, changes: Vec<Change>) -> Result<()> {
-        let mut entry = Vec::new();
+        let (mut entry, mut waits) = (Vec::new(), false);
         for change in changes {
             let before = self.logs.heads.get(&change.log);
+            waits |= (self.habits.waits)(act, before, &change);
             let (whole, records) = (change.head.clone(), change.records.len());
             let written = (self.habits.writes)(act, before, change);
             let is_whole = written
@@ -133,10 +137,11 @@ impl Kept {
             self.is_behind |= !is_whole;
             entry.extend(written);
         }
-        if !entry.is_empty() {
-            self.buffer.push_back(entry);
+        if entry.is_empty() {
+            return Ok(());
         }
-        while self.buffer.len() > self.habits.buffered {
+        self.buffer.push_back(entry);
+        while !waits && self.buffer.len() > self.habits.buffered {
             let Some(entry) = self.buffer.pop_front() else { break };
             self.journal.write(&entry)?;
         }

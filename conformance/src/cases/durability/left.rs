@@ -1,9 +1,9 @@
-//! What is left behind: every kind of change, each the last one of its own log, so that nothing
-//! written later can make up for it.
+//! What is left behind: every kind of change, once as the very last one before a kill, so that
+//! nothing written later can make up for it.
 
 use world_core::{Appended, By, Deleted, Due, Lease, LogId, Record, Renewed, RunId, Tag, World};
 
-use super::{draw, durable, killed_after, look};
+use super::{DONE, durable, killed_after, look};
 use crate::{
     failure::{Failure, Verdict, ensure, ensure_eq},
     kit::*,
@@ -14,12 +14,11 @@ use crate::{
 
 pub(super) const PART: &str = "left";
 
-const KILLS: u64 = 3;
-
 /// The kinds of changes, in turn: see [`Left::leave`].
-const KINDS: u64 = 14;
+const KINDS: u64 = 17;
 
-const BATCH: [&str; 5] = ["one", "two", "three", "four", "five"];
+const FEW: [&str; 5] = ["one", "two", "three", "four", "five"];
+const MANY: [&str; 40] = ["one of many"; 40];
 
 /// The time of leases that are short, and of those that are longer.
 const SHORT: u64 = 100;
@@ -31,32 +30,32 @@ struct Left(u64);
 
 pub(super) async fn what_was_left_is_as_it_was_left(subject: Subject) -> Verdict {
     durable(&subject).await?;
-    let (first, mut checked) = (subject.settings().seed, 0);
-    for seed in subject.seeds(KILLS) {
-        // One of them may be there that was not told; it is let be.
-        let from = checked + 1;
-        let player = subject.play(PART, &[from])?;
-        let lines = killed_after(player, 1 + KINDS + draw(seed, 4) % (2 * KINDS)).await?;
+    for last in 0..KINDS {
+        let player = subject.play(PART, &[last])?;
+        killed_after(player, u64::MAX).await?; // once it has told that all is done
         subject.injected(1);
-        let told = |line: &String| line.strip_prefix("left ")?.parse::<u64>().ok();
-        let last = lines.iter().filter_map(told).max().unwrap_or(checked);
         let world = subject.open().await?;
-        for n in from..=last {
-            Left(n).check(&*world).await.map_err(|failure| failure.at_seed(first))?;
+        for left in up_to(last) {
+            left.check(&*world).await?;
         }
-        checked = last + 1;
     }
     Ok(())
 }
 
-/// Leaves one after the other, and tells of each.
+/// One of each kind up to the last one; no two processes leave the same.
+fn up_to(last: u64) -> impl Iterator<Item = Left> {
+    (0..=last).map(move |kind| Left(KINDS * last + kind))
+}
+
+/// Leaves one after the other, tells that the last one was acknowledged, and stands still until it
+/// is killed.
 pub(super) async fn play(stage: Stage) -> Verdict {
     let world = stage.open().await?;
-    for n in stage.argument(0).. {
-        Left(n).leave(&*world).await?;
-        Stage::tell(format!("left {n}"));
+    for left in up_to(stage.argument(0)) {
+        left.leave(&*world).await?;
     }
-    Ok(())
+    Stage::tell(DONE);
+    std::future::pending().await
 }
 
 impl Left {
@@ -75,7 +74,7 @@ impl Left {
     /// What is left: a run's own log, unless it is of another kind.
     fn log(self) -> LogId {
         match self.kind() {
-            10 => stream(&self.name(), "stream"),
+            10 | 16 => stream(&self.name(), "stream"),
             11 | 12 => token(&self.name()),
             _ => run(&self.name()),
         }
@@ -101,25 +100,28 @@ impl Left {
             0 | 2 => put(world, &log, &create_in(&name, Due::Now, 1)).await?,
             3 | 13 => self.create_leased(world, at(SHORT)).await?,
             6 => put(world, &log, &create_in(&name, Due::Never, 1)).await?,
+            14 => self.create_leased(world, at(LONG)).await?,
             11 | 12 => {}
             _ => self.create_leased(world, FAR).await?,
         }
         let tags =
             By::Owner { ticket: ticket(1), close: false, rest: None, tags: Some(self.tags()) };
         let change = match kind {
-            1 => append(1, &BATCH, 2, owner(1)),
+            1 => append(1, &MANY, 2, owner(1)),
             4 => append(1, &[], 2, rest(1, Due::At(at(50)))),
             5 => append(1, &["slept"], 2, rest(1, Due::At(at(50)))),
             6 => append(1, &["signal"], 2, By::Outsider),
             7 => append(1, &[], 2, tags),
             8 => append(1, &["end"], 2, close(1, None)),
             9 => append(1, &["end"], 2, close(1, Some(Due::Never))),
-            10 => append(0, &BATCH, 2, owner(1)),
+            10 => append(0, &FEW, 2, owner(1)),
             11 | 12 => append(0, &["claim"], 1, By::Outsider),
             13 => {
                 self.claimed(world, 2, SHORT).await?;
                 append(1, &["progress"], 2, owner(2))
             }
+            15 => append(1, &["one"], 2, owner(1)),
+            16 => append(0, &["chunk"], 2, owner(1)),
             2 => return self.claimed(world, 1, 10).await.map(drop),
             3 => {
                 let renewed = world.renew(&self.lease(), at(LONG)).await?;
@@ -164,13 +166,15 @@ impl Left {
     async fn check_records(self, world: &dyn World) -> Verdict {
         let (log, kind) = (self.log(), self.kind());
         let (first, others): (&[&str], &[&str]) = match kind {
-            1 => (&["created"], &BATCH),
+            1 => (&["created"], &MANY),
             5 => (&["created"], &["slept"]),
             6 => (&["created"], &["signal"]),
             8 => (&["created"], &["end"]),
-            10 => (&[], &BATCH),
+            10 => (&[], &FEW),
             11 => (&[], &["claim"]),
             13 => (&["created"], &["progress"]),
+            15 => (&["created"], &["one"]),
+            16 => (&[], &["chunk"]),
             9 | 12 => return Ok(()),
             _ => (&["created"], &[]),
         };
@@ -189,7 +193,7 @@ impl Left {
         self.check_records(world).await?;
         match self.kind() {
             0 => self.claimed(world, 2, 10).await.map(drop),
-            2 | 3 | 13 => self.check_lease(world).await,
+            2 | 3 | 13 | 14 => self.check_lease(world).await,
             4 | 5 => self.check_rest(world).await,
             6 => {
                 let is_given = self.is_given(world, 10).await?;

@@ -42,8 +42,15 @@ fn is_leased(turn: Turn) -> bool {
     matches!(turn, Turn::Leased { .. })
 }
 
+/// Whether a lease is given back without a record.
+fn is_rest(act: Act, before: Option<&Head>, change: &Change) -> bool {
+    let was_leased = run_before(before).is_some_and(|run| is_leased(run.turn));
+    let is_leased = change.head.turn().is_some_and(is_leased);
+    act == Act::Append && change.records.is_empty() && was_leased && !is_leased
+}
+
 pub(crate) fn flaws() -> Vec<Flaw> {
-    [late(), in_part(), forgotten(), torn()].into_iter().flatten().collect()
+    [late(), waiting(), in_part(), forgotten(), torn()].into_iter().flatten().collect()
 }
 
 fn late() -> Vec<Flaw> {
@@ -83,6 +90,87 @@ fn late() -> Vec<Flaw> {
                 let was_parked = run_before(before).is_some_and(|run| run.turn == Turn::Parked);
                 (!was_parked).then_some(change)
             },
+        ),
+    ]
+}
+
+/// Each is lost only if it is the very last change before the kill.
+fn waiting() -> Vec<Flaw> {
+    vec![
+        killed!(
+            R1,
+            "creations_with_the_next_write",
+            "a new run is written along with the next other change: a kill in between loses it",
+            waits = |_, before, change| before.is_none() && matches!(change.log, LogId::Run(_)),
+        ),
+        killed!(
+            R1,
+            "long_appends_with_the_next_write",
+            "an append of more than 8 records is written along with the next other change",
+            waits = |_, _, change| change.records.len() > 8,
+        ),
+        killed!(
+            R1,
+            "streams_with_the_next_write",
+            "chunks are written along with the next other change",
+            waits = |_, _, change| matches!(change.log, LogId::Stream(..)),
+        ),
+        killed!(
+            R1,
+            "tokens_with_the_next_write",
+            "the claims of tokens are written along with the next other change",
+            waits =
+                |act, _, change| { act == Act::Append && matches!(change.log, LogId::Token(_)) },
+        ),
+        killed!(
+            R1,
+            "ends_with_the_next_write",
+            "an end is written along with the next other change",
+            waits = |act, _, change| {
+                act == Act::Append && change.head.run.as_ref().is_some_and(|run| run.closed)
+            },
+        ),
+        killed!(
+            A4,
+            "tags_with_the_next_write",
+            "tags without records are written along with the next other change",
+            waits = |act, before, change| {
+                let tags = |run: &world_core::head::Run| run.new.tags.clone();
+                let is_changed = run_before(before).map(tags) != change.head.run.as_ref().map(tags);
+                act == Act::Append && change.records.is_empty() && is_changed
+            },
+        ),
+        killed!(
+            L1,
+            "claims_with_the_next_write",
+            "a claim is written along with the next other change",
+            waits = |act, _, _| act == Act::Claim,
+        ),
+        killed!(
+            L1,
+            "renewals_with_the_next_write",
+            "a renewal is written along with the next other change",
+            waits = |act, _, _| act == Act::Renewal,
+        ),
+        killed!(
+            L3,
+            "rests_with_the_next_write",
+            "a rest without records is written along with the next other change",
+            waits = |act, before, change| is_rest(act, before, change),
+        ),
+        killed!(
+            D2,
+            "deletions_with_the_next_write",
+            "the deletion of a run is written along with the next other change",
+            waits =
+                |act, _, change| { act == Act::Deletion && matches!(change.log, LogId::Run(_)) },
+        ),
+        killed!(
+            D2,
+            "token_deletions_with_the_next_write",
+            "the deletion of a token's log is written along with the next other change",
+            waits =
+                |act, _, change| { act == Act::Deletion && matches!(change.log, LogId::Token(_)) },
         ),
     ]
 }
@@ -183,12 +271,7 @@ fn forgotten() -> Vec<Flaw> {
             L3,
             "rests_are_not_journalled",
             "a rest without records is acknowledged and not written: after a kill it is leased",
-            writes = |act, before, change| {
-                let was_leased = run_before(before).is_some_and(|run| is_leased(run.turn));
-                let is_leased = change.head.turn().is_some_and(is_leased);
-                let is_rest = act == Act::Append && change.records.is_empty();
-                (!(is_rest && was_leased && !is_leased)).then_some(change)
-            },
+            writes = |act, before, change| (!is_rest(act, before, &change)).then_some(change),
         ),
         killed!(
             L5,
