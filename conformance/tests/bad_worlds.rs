@@ -63,7 +63,7 @@ fn a_call_that_hangs_is_named_with_how_long_whether_it_pends_or_blocks() {
             }
             let entry = first(&suite(how), |entry| has(entry, Cause::Hung, &method.name()));
             let text = entry.to_string();
-            assert!(text.contains("has not answered for 0."), "{how:?}: {text}");
+            assert!(text.contains("has not answered for "), "{how:?}: {text}");
             says_all(&entry);
         }
     }
