@@ -173,5 +173,16 @@ fn deletions() -> Vec<Flaw> {
                 Ok(deleted)
             },
         ),
+        flaw!(
+            D2,
+            "spent_until_a_claim_days_later",
+            "a claim five days later by its clock forgets all deleted ids",
+            claim = |logs, claim| {
+                if claim.now.as_millis() > MONTH / 6 {
+                    logs.heads.retain(|_, head| !head.deleted && head.base != head.head);
+                }
+                logs.claim(claim)
+            },
+        ),
     ]
 }

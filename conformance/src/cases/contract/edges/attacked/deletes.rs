@@ -18,6 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(Contract [D1] a_run_of_110_streams_is_deleted_with_each_of_them),
         case!(Contract [D2] each_of_150_deleted_runs_stays_spent),
         case!(Contract [D2] each_of_150_deleted_token_logs_keeps_its_head),
+        case!(Contract [D2] a_deleted_id_is_spent_while_others_go_on_for_days),
     ]
 }
 
@@ -110,6 +111,27 @@ async fn each_of_150_deleted_token_logs_keeps_its_head(subject: Subject) -> Verd
     for log in &tokens {
         let answer = other.append(log, &append(0, &["claim"], 1, By::Outsider)).await?;
         ensure_eq!(D2, answer, conflict(1), "the claim of {log}, one of 150 deleted, again");
+    }
+    Ok(())
+}
+
+/// A day, in milliseconds; an id is spent for seven.
+const DAY: u64 = 24 * 3_600_000;
+
+async fn a_deleted_id_is_spent_while_others_go_on_for_days(subject: Subject) -> Verdict {
+    let (world, other) = (subject.open().await?, subject.open().await?);
+    closed_and_deleted(&world, &run("run")).await?;
+    used_and_deleted(&world, &token("token")).await?;
+    put(Rule::D2, &world, &run("other"), &create(Due::Never, 1)).await?;
+    for days in 1..=6 {
+        let now = days * DAY;
+        put(Rule::D2, &other, &run("other"), &append(days, &["x"], now, By::Outsider)).await?;
+        other.claim(&claim(&["queue"], 9, now, now + 1, 9)).await?;
+        used_and_deleted(&other, &token(&format!("token {days}"))).await?;
+        let answer = other.append(&run("run"), &create_leased(1, FAR, 1)).await?;
+        ensure_eq!(D2, answer, Appended::NotOpen, "the creator of a deleted run, days: {days}");
+        let answer = other.append(&token("token"), &append(0, &["claim"], 1, By::Outsider)).await?;
+        ensure_eq!(D2, answer, conflict(1), "the claim of a deleted token, days: {days}");
     }
     Ok(())
 }
