@@ -19,7 +19,7 @@ use super::{
     program::draw,
     rng::mix,
     verdict,
-    voices::Voices,
+    voices::{Voices, listen},
 };
 use crate::corpus::corpus;
 
@@ -33,6 +33,7 @@ struct Places {
 }
 
 pub(super) async fn conduct(seed: u64, options: &Options) -> Outcome {
+    listen();
     let began = Instant::now();
     let samples = corpus();
     let names: Vec<&str> = samples.iter().map(|sample| sample.name).collect();
@@ -47,7 +48,7 @@ pub(super) async fn conduct(seed: u64, options: &Options) -> Outcome {
         None => Arc::new(memory),
     };
     let fleet = Arc::new(Fleet::new(seed, plan, Arc::clone(&book), store, began, samples));
-    let _voices = options.trace.then(|| set_default(Voices(Arc::clone(&book))));
+    let _voices = options.trace.then(|| set_default(Voices(Some(Arc::clone(&book)))));
     book.trace.note("seed", format_args!("{seed}: {:?}", fleet.plan));
     for run in fleet.plan.runs.iter().filter(|run| matches!(run.what, What::Program)) {
         book.trace.note("program", format_args!("{:?}", draw(run.input)));
