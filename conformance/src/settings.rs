@@ -86,11 +86,30 @@ fn number(name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, String>
         Err(env::VarError::NotUnicode(text)) => text.to_string_lossy().into_owned(),
         Ok(text) => text,
     };
+    within(name, &text, &range).map(Some)
+}
+
+fn within(name: &str, text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(Some(number)),
+        Ok(number) if range.contains(&number) => Ok(number),
         _ => {
             let (least, most) = (range.start(), range.end());
             Err(format!("{name} is {text:?}, which is not a number from {least} to {most}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_beyond_its_bounds_is_refused_in_words() {
+        assert_eq!(within("EFFORT", "1", &(1..=9)), Ok(1));
+        assert_eq!(within("EFFORT", "9", &(1..=9)), Ok(9));
+        for text in ["0", "10", "-1", "abc", "", "18446744073709551616"] {
+            let wrong = within("EFFORT", text, &(1..=9)).unwrap_err();
+            assert_eq!(wrong, format!("EFFORT is {text:?}, which is not a number from 1 to 9"));
         }
     }
 }

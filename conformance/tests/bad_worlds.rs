@@ -121,6 +121,22 @@ fn a_factory_that_fails_panics_or_hangs_fails_every_case_and_says_so() {
     }
 }
 
+#[test]
+fn a_factory_that_mixes_up_its_sites_is_told_so() {
+    let one = MemoryWorld::new();
+    let shares = Suite::new("shares", move |_| {
+        let world = one.clone();
+        async { Ok::<_, String>(world) }
+    });
+    let forgets = Suite::new("forgets", |_| async { Ok::<_, String>(MemoryWorld::new()) });
+    for (suite, text) in [(shares, "one site's data for another"), (forgets, "the same site")] {
+        let probe = |case: &Case| case.name().contains("the_factory_gives_each_site");
+        let report = suite.run(settings(), probe);
+        assert_eq!(report.entries.len(), 1);
+        assert!(has(&report.entries[0], Cause::Failed, text), "{}", report.entries[0]);
+    }
+}
+
 /// All that needs no second process, when the tests are to take their time.
 fn is_tried(case: &Case) -> bool {
     match case.group() {
