@@ -1,0 +1,173 @@
+//! Appending: which script, with what.
+
+use redis::{FromRedisValue, ParsingError, Value};
+use world_core::{Append, Appended, By, Kind, LogId, NewRun, Position, Result, RunId, Ticket};
+
+use crate::{
+    error::{corrupt, nonsense},
+    keys::{Keys, Shard},
+    script::{APPEND, APPEND_STREAM, APPEND_TOKEN, CREATE, Call},
+    state,
+};
+
+/// A script's answer: a word, and what belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) word: String,
+    rest: Vec<Value>,
+}
+
+impl FromRedisValue for Answer {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let mut rest = Vec::from_redis_value(value)?;
+        if rest.is_empty() {
+            return Err(ParsingError::from("an answer without a word"));
+        }
+        let word = String::from_redis_value(rest.remove(0))?;
+        Ok(Self { word, rest })
+    }
+}
+
+impl Answer {
+    /// What follows the word.
+    pub(crate) fn value<T: FromRedisValue>(self) -> Result<T> {
+        let value = self.rest.into_iter().next().ok_or_else(nonsense)?;
+        T::from_redis_value(value).map_err(|error| nonsense().source(error))
+    }
+
+    /// The head that follows the word.
+    pub(crate) fn head(self) -> Result<Position> {
+        self.value().map(Position::new)
+    }
+
+    /// The answer to an append.
+    pub(crate) fn appended(self, log: &LogId) -> Result<Appended> {
+        Ok(match self.word.as_str() {
+            "committed" => Appended::Committed { head: self.head()? },
+            "conflict" => Appended::Conflict { head: self.head()? },
+            "fenced" => Appended::Fenced,
+            "not open" => Appended::NotOpen,
+            "corrupt" => return Err(corrupt(log, None, "a log that does not fit its head")),
+            _ => return Err(nonsense()),
+        })
+    }
+}
+
+/// The call that makes an append, which has passed [`Append::check`]. With `touches` it writes
+/// something also when the records are there already.
+pub(crate) fn call(keys: &Keys, log: &LogId, append: &Append, touches: bool) -> Result<Call> {
+    let shard = keys.shard(log);
+    let touches = flag(touches);
+    let call = match (log, &append.by) {
+        (LogId::Run(run), By::Creator(new)) => create(keys, shard, run, append, new)?.arg(touches),
+        (LogId::Run(run), _) => {
+            let owner = Owner::of(append);
+            Call::new(
+                &APPEND,
+                [keys.runs(shard), keys.due(shard), keys.about(shard), keys.log(shard, run)],
+            )
+            .arg(run.as_str())
+            .arg(owner.ticket)
+            .arg(append.expected.to_string())
+            .arg(append.head_after().to_string())
+            .arg(last(append).0.to_string())
+            .arg(owner.closes)
+            .arg(owner.turn)
+            .arg(owner.time)
+            .arg(owner.tags)
+            .arg(keys.ready(None))
+            .arg(touches)
+        }
+        (LogId::Stream(run, stream), by) => {
+            let ticket = match by {
+                By::Owner { ticket, .. } => state::ticket(ticket),
+                By::Creator(_) | By::Outsider => String::new(),
+            };
+            Call::new(
+                &APPEND_STREAM,
+                [keys.runs(shard), keys.stream(shard, run, stream), keys.streams(shard, run)],
+            )
+            .arg(run.as_str())
+            .arg(ticket)
+            .arg(append.expected.to_string())
+            .arg(append.head_after().to_string())
+            .arg(stream.as_str())
+            .arg(touches)
+        }
+        (LogId::Token(token), _) => {
+            Call::new(&APPEND_TOKEN, [keys.token(shard, token), keys.base(shard, token)])
+                .arg(append.expected.to_string())
+                .arg(append.head_after().to_string())
+                .arg(touches)
+        }
+    };
+    Ok(call.args(append.records.iter().map(state::record_bytes)))
+}
+
+fn create(keys: &Keys, shard: Shard, run: &RunId, append: &Append, new: &NewRun) -> Result<Call> {
+    let keys_of_it = [
+        keys.runs(shard),
+        keys.due(shard),
+        keys.about(shard),
+        keys.ids(shard),
+        keys.log(shard, run),
+        keys.spent(shard, run),
+        keys.streams(shard, run),
+    ];
+    Ok(Call::new(&CREATE, keys_of_it)
+        .arg(run.as_str())
+        .arg(state::new_state(new, append.at, append.head_after(), last(append)))
+        .arg(state::about_bytes(new, append.at)?)
+        .arg(keys.ready(None)))
+}
+
+/// What an owner's append says beside its records; an outsider's says nothing.
+struct Owner {
+    ticket: String,
+    closes: &'static str,
+    turn: &'static str,
+    time: String,
+    tags: Vec<u8>,
+}
+
+impl Owner {
+    fn of(append: &Append) -> Self {
+        // An outsider's run becomes ready, and is so since the append.
+        let mut owner = Self {
+            ticket: String::new(),
+            closes: flag(false),
+            turn: "",
+            time: state::time(append.at),
+            tags: b"-".to_vec(),
+        };
+        if let By::Owner { ticket, close, rest, tags } = &append.by {
+            owner.ticket = state::ticket(ticket);
+            owner.closes = flag(*close);
+            if let Some(due) = rest {
+                (owner.turn, owner.time) = state::rest(*due, append.at);
+            }
+            if let Some(tags) = tags {
+                owner.tags = state::tags_bytes(tags);
+            }
+        }
+        owner
+    }
+}
+
+/// The ticket under which an append is made, or of the lease that it makes.
+pub(crate) fn ticket_of(append: &Append) -> Option<(Ticket, bool)> {
+    match &append.by {
+        By::Owner { ticket, .. } => Some((*ticket, false)),
+        By::Creator(NewRun { lease: Some((ticket, _)), .. }) => Some((*ticket, true)),
+        By::Creator(_) | By::Outsider => None,
+    }
+}
+
+fn last(append: &Append) -> Kind {
+    append.records.last().map_or(Kind(0), |record| record.kind)
+}
+
+/// A yes or no as scripts compare it.
+pub(crate) fn flag(is: bool) -> &'static str {
+    if is { "1" } else { "0" }
+}

@@ -1,0 +1,23 @@
+-- Appends to a stream of a run.
+-- KEYS: runs, stream, streams
+-- ARGV: run, ticket, expected head, head after, stream's name, touch; the records
+local run, ticket, expected, after, name, touch = unpack(ARGV, 1, 6)
+local first = 7
+local s = load(KEYS[1], run)
+if not s then return {'not open'} end
+if s.bad then return {'corrupt'} end
+local length = redis.call('LLEN', KEYS[2])
+local head = string.format('%.0f', length)
+if tonumber(after) <= length and same(KEYS[2], tonumber(expected), first) then
+  if touch == '1' then save(KEYS[1], run, s) end
+  return {'committed', head}
+end
+if s.phase == 'closed' then return {'not open'} end
+if s.turn ~= 'leased' or s.ticket ~= ticket then return {'fenced'} end
+if expected ~= head then return {'conflict', head} end
+redis.call('SCARD', KEYS[3])
+
+redis.call('RPUSH', KEYS[2], unpack(ARGV, first))
+if length == 0 then redis.call('SADD', KEYS[3], name) end
+tell(KEYS[2])
+return {'committed', after}

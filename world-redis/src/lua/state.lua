@@ -1,0 +1,56 @@
+-- What a shard keeps of a run, as one text: its head, the kind of its last record, open or closed,
+-- its claims since its last progress, its turn with a time and a ticket, and its queue.
+local function parse(text)
+  local s = {}
+  s.head, s.last, s.phase, s.attempt, s.turn, s.time, s.ticket, s.queue =
+    string.match(text, '^(%d+) (%d+) (%a+) (%d+) (%a+) (%d+) (%S+) (.+)$')
+  s.bad = not s.head
+  return s
+end
+
+local function load(runs, run)
+  local text = redis.call('HGET', runs, run)
+  return text and parse(text)
+end
+
+local function save(runs, run, s)
+  redis.call('HSET', runs, run, table.concat(
+    {s.head, s.last, s.phase, s.attempt, s.turn, s.time, s.ticket, s.queue}, ' '))
+end
+
+-- A run's place in the index of due runs: queue, class, time, run. A closed run that wants nobody
+-- stands in no queue, by the time from which it is kept; another that wants nobody stands nowhere.
+local classes = {ready = '1', leased = '2', waiting = '2'}
+
+local function place(s, run)
+  local class = classes[s.turn]
+  if class then return string.format('%04x', #s.queue) .. s.queue .. class .. s.time .. run end
+  if s.phase == 'closed' then return '00003' .. s.time .. run end
+end
+
+local function move(due, old, new)
+  if old ~= new then
+    if new then redis.call('ZADD', due, 0, new) end
+    if old then redis.call('ZREM', due, old) end
+  end
+end
+
+-- The server's time, from which a closed run is kept.
+local function now()
+  local time = redis.call('TIME')
+  return string.format('%015.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+end
+
+-- Whether the records from ARGV[first] on stand in the log after this many.
+local function same(log, before, first)
+  local stored = redis.call('LRANGE', log, before, before + #ARGV - first)
+  for i = first, #ARGV do
+    if stored[i - first + 1] ~= ARGV[i] then return false end
+  end
+  return true
+end
+
+-- Tells those who wait. The last thing a script does, and nothing rests on it.
+local function tell(channel)
+  redis.pcall('PUBLISH', channel, '')
+end
