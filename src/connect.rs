@@ -17,10 +17,14 @@ pub type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn World>>> + 
 /// | `sqlite://runs.db` | a file, relative to the working directory | `sqlite` |
 /// | `sqlite:///var/lib/runs.db` | a file, by its absolute path | `sqlite` |
 /// | `sqlite::memory:` | SQLite in memory, on one connection | `sqlite` |
+/// | `redis://user:password@host:6379/0` | a Redis or Valkey server | `redis` |
+/// | `redis+unix:///run/redis.sock` | the same, by its socket | `redis` |
+/// | `redis-cluster://host:6379,other:6379` | a Redis Cluster, by some of its nodes | `redis` |
+/// | `rediss://host:6379`, `rediss-cluster://…` | the same over TLS | `redis-tls` |
 /// | `memory:` | plain memory, a new World each time | |
 ///
-/// Options follow a `?`: `sqlite://runs.db?synchronous=normal&busy_timeout_ms=1000`. For schemes
-/// of your own, see [`Connectors`].
+/// Options follow a `?`: `sqlite://runs.db?synchronous=normal`, `redis://host?prefix=app`. For
+/// schemes of your own, see [`Connectors`].
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a scheme that this build does not have: the error names the
@@ -105,10 +109,32 @@ const MEMORY: Connector = Connector::new("memory", |url| Box::pin(async move { m
 #[cfg(feature = "sqlite")]
 const SQLITE: Connector = Connector::new("sqlite", |url| Box::pin(sqlite(url)));
 
+/// Redis, in each way in which one reaches it.
+#[cfg(feature = "redis")]
+const REDIS: [Connector; 5] = {
+    const fn reached_by(scheme: &'static str) -> Connector {
+        Connector::new(scheme, |url| Box::pin(redis(url)))
+    }
+    [
+        reached_by("redis"),
+        reached_by("redis+unix"),
+        reached_by("redis-cluster"),
+        reached_by("rediss"),
+        reached_by("rediss-cluster"),
+    ]
+};
+
 /// The schemes of this project that are not in every build: the feature each one needs, and
 /// whether there is a World behind it yet.
-const OPTIONAL: [(&str, &str, bool); 3] =
-    [("sqlite", "sqlite", true), ("redis", "redis", false), ("dynamodb", "dynamo", false)];
+const OPTIONAL: [(&str, &str, bool); 7] = [
+    ("sqlite", "sqlite", true),
+    ("redis", "redis", true),
+    ("redis+unix", "redis", true),
+    ("redis-cluster", "redis", true),
+    ("rediss", "redis-tls", true),
+    ("rediss-cluster", "redis-tls", true),
+    ("dynamodb", "dynamo", false),
+];
 
 /// The schemes that [`connect`](Connectors::connect) knows; by default, those compiled in.
 ///
@@ -124,13 +150,14 @@ pub struct Connectors {
 
 impl Default for Connectors {
     fn default() -> Self {
-        Self {
-            known: vec![
-                MEMORY,
-                #[cfg(feature = "sqlite")]
-                SQLITE,
-            ],
-        }
+        let known = vec![
+            MEMORY,
+            #[cfg(feature = "sqlite")]
+            SQLITE,
+        ];
+        #[cfg(feature = "redis")]
+        let known = [known, REDIS.to_vec()].concat();
+        Self { known }
     }
 }
 
@@ -219,6 +246,11 @@ fn memory(url: &str) -> Result<Arc<dyn World>> {
     }
     let option = query.split(['=', '&']).next().unwrap_or(query);
     invalid(format!("memory: has no options, and so no {option:?}"))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<Arc<dyn World>> {
+    Ok(Arc::new(world_redis::RedisWorld::connect(url).await?))
 }
 
 /// Opens the file where it may block; outside a tokio runtime, here.

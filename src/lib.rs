@@ -179,7 +179,8 @@
 //! | feature | adds | least Rust |
 //! |---|---|---|
 //! | `sqlite` (default) | `sqlite:` URLs, [`SqliteWorld`] | 1.89 |
-//! | `redis` | nothing yet: the backend comes in a later version | 1.89 |
+//! | `redis` | `redis:`, `redis+unix:` and `redis-cluster:` URLs, [`RedisWorld`] | 1.89 |
+//! | `redis-tls` | `rediss:` and `rediss-cluster:` URLs | 1.89 |
 //! | `dynamo` | nothing yet: the backend comes in a later version | 1.89 |
 //! | none | `memory:` URLs, the engine, your own Worlds | 1.89 |
 
@@ -195,6 +196,9 @@ pub use world_core::{
     seal::{Key, KeyProvider, Keyring},
     *,
 };
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use world_redis::{self as redis, RedisWorld};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use world_sqlite::{self as sqlite, SqliteWorld};

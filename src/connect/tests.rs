@@ -35,10 +35,41 @@ async fn an_unknown_scheme_lists_what_is_compiled_in() {
 
 #[tokio::test]
 async fn a_scheme_that_comes_later_says_so_whether_its_feature_is_on_or_off() {
-    for scheme in ["redis", "dynamodb"] {
+    let error = refused("dynamodb://table").await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("dynamodb: URLs comes in a later version"), "{error}");
+}
+
+#[cfg(not(feature = "redis"))]
+#[tokio::test]
+async fn each_way_to_redis_names_its_feature() {
+    for (scheme, feature) in [
+        ("redis", "redis"),
+        ("redis+unix", "redis"),
+        ("redis-cluster", "redis"),
+        ("rediss", "redis-tls"),
+        ("rediss-cluster", "redis-tls"),
+    ] {
         let error = refused(&format!("{scheme}://host:6379/0")).await;
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.to_string().contains(&format!("{scheme}: URLs comes in a later version")));
+        assert!(error.to_string().contains(&format!("features = [\"{feature}\"]")), "{error}");
+    }
+}
+
+/// What a server says is tested in `world-redis`; here, that each scheme gets there.
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn each_way_to_redis_leads_to_its_world() {
+    for url in ["redis://h?x=1", "redis+unix:///s?x=1", "redis-cluster://h?x=1"] {
+        let error = refused(url).await;
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("the options are prefix"), "{error}");
+    }
+    for url in ["rediss://h?x=1", "rediss-cluster://h?x=1"] {
+        let error = refused(url).await;
+        let has_tls = cfg!(feature = "redis-tls");
+        assert_eq!(error.kind() == ErrorKind::Invalid, has_tls, "{error}");
+        assert_eq!(error.to_string().contains("redis-tls of world"), !has_tls, "{error}");
     }
 }
 
@@ -66,6 +97,9 @@ async fn no_error_repeats_a_user_name_or_password() {
         "hunter2:hunter3@host",
         "hunter2@host:6379",
         "redis://hunter2:hunter3@host:6379/0?x=hunter4",
+        "redis://user:hun?hunter2@host:6379/0",
+        "redis://user:hunter#2@host:6379/0?x",
+        "redis-cluster://user:hunter2@host:6379,host:hunter3",
         "etcd://hunter2:hunter3@host",
         "memory:?x=hunter2",
         "memory:hunter2:hunter3@host",

@@ -132,6 +132,10 @@ impl Options {
     pub fn parse(query: &str) -> Result<Self> {
         let mut options = Self::default();
         let mut seen: Vec<&str> = Vec::new();
+        if query.contains('@') {
+            return Err(Error::new(ErrorKind::Invalid, "an @ after the first ?")
+                .help("in a password write ? as %3F"));
+        }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if seen.contains(&name) {

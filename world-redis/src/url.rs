@@ -9,7 +9,7 @@ use crate::options::Options;
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// One server.
-    Server(ConnectionInfo),
+    Server(Box<ConnectionInfo>),
     /// Some nodes of a Cluster, of which the others are learnt.
     Cluster(Vec<ConnectionInfo>),
 }
@@ -23,23 +23,22 @@ pub(crate) fn parse(url: &str) -> Result<(Place, Options)> {
     let Some((scheme, rest)) = place.split_once("://") else {
         return Err(refuse("not a redis: URL"));
     };
-    if scheme.starts_with("rediss") && !cfg!(feature = "tls") {
-        return Err(Error::new(ErrorKind::Unsupported, "this build has no TLS")
-            .help("switch on the feature tls of world-redis (redis-tls of world)"));
+    if scheme.starts_with("rediss") {
+        tls()?;
     }
     match scheme {
         "redis" | "rediss" => {
             if rest.is_empty() || rest.starts_with('/') {
                 return Err(refuse("a URL without a host"));
             }
-            Ok((Place::Server(info(place)?), Options::parse(query)?))
+            Ok((Place::Server(Box::new(info(place)?)), Options::parse(query)?))
         }
         "redis+unix" => {
             let (socket, ours): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| {
                 OF_SOCKET.iter().any(|name| pair.split('=').next() == Some(*name))
             });
             let url = format!("{place}?{}", socket.join("&"));
-            Ok((Place::Server(info(&url)?), Options::parse(&ours.join("&"))?))
+            Ok((Place::Server(Box::new(info(&url)?)), Options::parse(&ours.join("&"))?))
         }
         "redis-cluster" | "rediss-cluster" => {
             let (user, hosts) = match rest.rsplit_once('@') {
@@ -61,6 +60,19 @@ pub(crate) fn parse(url: &str) -> Result<(Place, Options)> {
         }
         _ => Err(refuse("not a redis: URL")),
     }
+}
+
+/// Sees to it that TLS has its cryptography: what the program has installed, otherwise ring's.
+#[cfg(feature = "tls")]
+fn tls() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default(); // an error: there is one
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls() -> Result<()> {
+    Err(Error::new(ErrorKind::Unsupported, "this build has no TLS")
+        .help("switch on the feature tls of world-redis (redis-tls of world)"))
 }
 
 /// The library's errors about a URL repeat nothing of it.

@@ -96,7 +96,8 @@ impl RedisWorld {
     /// # Errors
     /// Those of [`RedisWorld::connect`].
     pub async fn from_client(client: &redis::Client, options: Options) -> Result<Self> {
-        Self::open(Place::Server(client.get_connection_info().clone()), options).await
+        let info = Box::new(client.get_connection_info().clone());
+        Self::open(Place::Server(info), options).await
     }
 
     async fn open(place: Place, options: Options) -> Result<Self> {
