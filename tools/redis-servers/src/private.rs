@@ -129,6 +129,10 @@ impl Private {
         Err(io::Error::other(format!("the server {} {why}; it has printed\n{log}", self.address)))
     }
 
+    pub(crate) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Stops it with SIGSTOP: it stays connected, and does not answer.
     ///
     /// # Errors

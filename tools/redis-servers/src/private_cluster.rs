@@ -1,6 +1,6 @@
 //! A cluster of a test's own.
 
-use std::{io, slice};
+use std::io;
 
 use crate::{Connection, Private, Reply, cluster, wait};
 
@@ -46,12 +46,12 @@ impl PrivateCluster {
         Private::prepare(&cluster::OPTIONS.into_iter().chain(own).collect::<Vec<_>>())
     }
 
-    /// Waits until every node answers for all slots: after it was started, or a node again.
+    /// Waits until every node that runs answers for all slots, as after a restart.
     ///
     /// # Errors
     /// A node does not.
     pub fn ready(&self) -> io::Result<()> {
-        self.nodes.iter().try_for_each(|node| wait::until(|| cluster::ready(node.address())))
+        self.running().try_for_each(|node| wait::until(|| cluster::ready(node.address())))
     }
 
     /// The masters, then the replicas.
@@ -65,13 +65,13 @@ impl PrivateCluster {
         self.nodes.get_mut(node)
     }
 
-    /// The node that answers for a key, as the first node knows.
+    /// The node that answers for a key, as the first that runs knows.
     ///
     /// # Errors
-    /// The first node does not answer, or knows none.
+    /// That one does not answer, or knows none.
     pub fn owner(&self, key: &str) -> io::Result<usize> {
         let slot = Some(self.slot(key)?.into());
-        let ranges = self.connect(0)?.command(&["CLUSTER", "SLOTS"])?;
+        let ranges = self.first()?.command(&["CLUSTER", "SLOTS"])?;
         let is_its = |range: &&Reply| match range.array() {
             [first, last, ..] => first.integer() <= slot && slot <= last.integer(),
             _ => false,
@@ -85,9 +85,9 @@ impl PrivateCluster {
     /// The slot of a key.
     ///
     /// # Errors
-    /// The first node does not answer.
+    /// The first node that runs does not answer.
     pub fn slot(&self, key: &str) -> io::Result<u16> {
-        let slot = self.connect(0)?.command(&["CLUSTER", "KEYSLOT", key])?.integer();
+        let slot = self.first()?.command(&["CLUSTER", "KEYSLOT", key])?.integer();
         slot.and_then(|slot| slot.try_into().ok()).ok_or_else(|| io::Error::other("no slot"))
     }
 
@@ -145,7 +145,7 @@ impl PrivateCluster {
     pub fn finish_move(&self, slot: u16, to: usize) -> io::Result<()> {
         let (slot, target) = (slot.to_string(), self.id(to)?);
         // The new owner first: it must not be that nobody has the slot.
-        for node in slice::from_ref(self.node(to)?).iter().chain(&self.nodes) {
+        for node in [self.node(to)?].into_iter().chain(self.running()) {
             let mut node = node.address().connect()?;
             if node.field(&["INFO", "replication"], "role")? == "master" {
                 node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &target])?;
@@ -160,41 +160,55 @@ impl PrivateCluster {
     /// # Errors
     /// It does not work; with what it has printed.
     pub fn add_replica(&mut self, master: usize) -> io::Result<usize> {
-        let (id, known) = (self.id(master)?, self.node(0)?.address().port().to_string());
+        let (id, known) = (self.id(master)?, self.node(master)?.address().port().to_string());
         let mut replica = self.prepare()?;
         replica.restart()?;
         let mut connection = replica.address().connect()?;
         connection.command(&["CLUSTER", "MEET", "127.0.0.1", &known])?;
         wait::until(|| connection.command(&["CLUSTER", "REPLICATE", &id]))?;
-        wait::until(|| is(&mut connection, "master_link_status", "up"))?;
+        wait::until(|| {
+            match connection.field(&["INFO", "replication"], "master_link_status")?.as_str() {
+                "up" => Ok(()),
+                status => Err(io::Error::other(format!("the link to the master is {status}"))),
+            }
+        })?;
         self.nodes.push(replica);
-        wait::until(|| self.is_known_to_all(&connection.command(&["CLUSTER", "MYID"])?))?;
+        let replica = self.nodes.len() - 1;
+        wait::until(|| self.is_known_as("slave", replica))?;
         self.ready()?;
-        Ok(self.nodes.len() - 1)
+        Ok(replica)
     }
 
-    fn is_known_to_all(&self, id: &Reply) -> io::Result<()> {
-        for node in &self.nodes {
+    /// Fails until all nodes that run know that a node is a `master` or a `slave`.
+    fn is_known_as(&self, role: &str, node: usize) -> io::Result<()> {
+        let id = self.id(node)?;
+        let is_so = |line: &str| line.starts_with(&id) && line.contains(role);
+        for node in self.running() {
             let known = node.address().connect()?.command(&["CLUSTER", "NODES"])?;
-            let mut lines = known.text().unwrap_or_default().lines();
-            if !lines.any(|line| {
-                line.starts_with(id.text().unwrap_or_default()) && line.contains("slave")
-            }) {
-                return Err(io::Error::other(format!("{} does not know it", node.address())));
+            if !known.text().unwrap_or_default().lines().any(is_so) {
+                return Err(io::Error::other(format!("{} knows no {role} {id}", node.address())));
             }
         }
         Ok(())
     }
 
     /// Makes a replica the master of its slots, whether its master runs or not, and waits until all
-    /// running nodes send clients to it.
+    /// nodes that run know it.
     ///
     /// # Errors
     /// It does not become one.
     pub fn fail_over(&self, replica: usize) -> io::Result<()> {
-        let mut connection = self.connect(replica)?;
-        connection.command(&["CLUSTER", "FAILOVER", "TAKEOVER"])?;
-        wait::until(|| is(&mut connection, "role", "master"))
+        self.connect(replica)?.command(&["CLUSTER", "FAILOVER", "TAKEOVER"])?;
+        wait::until(|| self.is_known_as("master", replica))
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Private> {
+        self.nodes.iter().filter(|node| node.is_running())
+    }
+
+    fn first(&self) -> io::Result<Connection> {
+        let first = self.running().next().ok_or(io::ErrorKind::NotConnected)?;
+        first.address().connect()
     }
 
     fn node(&self, node: usize) -> io::Result<&Private> {
@@ -209,9 +223,4 @@ impl PrivateCluster {
         let id = self.connect(node)?.command(&["CLUSTER", "MYID"])?;
         Ok(id.text().unwrap_or_default().to_owned())
     }
-}
-
-fn is(connection: &mut Connection, field: &str, wanted: &str) -> io::Result<()> {
-    let value = connection.field(&["INFO", "replication"], field)?;
-    if value == wanted { Ok(()) } else { Err(io::Error::other(format!("{field} is {value}"))) }
 }

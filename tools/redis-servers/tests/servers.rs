@@ -126,6 +126,10 @@ fn a_slot_moves_step_by_step_and_a_replica_takes_over() {
     let replica = cluster.add_replica(to).unwrap();
     cluster.node_mut(to).unwrap().kill().unwrap();
     cluster.fail_over(replica).unwrap();
+    assert_eq!(cluster.owner("{run}1").unwrap(), replica);
     let said = at(&cluster, replica).command(&["GET", "{run}1"]).unwrap();
     assert_eq!(said.text(), Some("x"));
+
+    cluster.node_mut(to).unwrap().restart().unwrap();
+    cluster.ready().unwrap();
 }
