@@ -60,7 +60,7 @@ maxmemory-policy noeviction
 repl-diskless-sync-delay 0
 ";
 
-/// Writes the file of a server that keeps its files in `dir`; later options go before ours.
+/// Writes the file of a server that keeps its files in `dir`. These options come last: they win.
 pub(crate) fn write(
     program: &Path,
     dir: &Path,

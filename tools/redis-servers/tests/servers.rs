@@ -31,7 +31,10 @@ fn the_shared_server_is_the_same_one_for_all_and_durable() {
 fn a_key_survives_a_kill() {
     let mut server = Private::start(&[("appendfsync", "always")]).unwrap();
     let address = server.address().clone();
-    address.connect().unwrap().command(&["SET", "key", "value"]).unwrap();
+    let mut connection = address.connect().unwrap();
+    let sync = connection.command(&["CONFIG", "GET", "appendfsync"]).unwrap();
+    assert_eq!(sync.array()[1].text(), Some("always"));
+    connection.command(&["SET", "key", "value"]).unwrap();
     server.kill().unwrap();
     address.connect().unwrap_err();
     server.restart().unwrap();
