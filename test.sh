@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything, on real stores. Needs Rust, a C compiler and a crates registry; ends with
-# "N passed, 0 failed".
+# Everything, on real stores. Needs Rust, a C compiler, a crates registry, and a Redis server, which
+# tools/redis-server finds or fetches; ends with "N passed, 0 failed".
 set -eu
 cd "$(dirname "$0")"
 
@@ -54,6 +54,10 @@ quickstart() {
     [ "$(tail -n 1 "$log/quickstart.out")" = "every finished step ran exactly once" ]
 }
 
+redis_server() {
+    TEST_REDIS_SERVER=$(tools/redis-server) && export TEST_REDIS_SERVER && "$TEST_REDIS_SERVER" --version
+}
+
 # What the conformance suites have proven, a line each.
 proven() {
     awk '/ conformance$/ { suite = $1 }
@@ -68,6 +72,7 @@ deny() { cargo deny --all-features --locked "$@"; }
 
 step "formatting" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+step "a Redis server for the tests" redis_server
 step "tests and documentation's examples, all features" \
     cargo test --locked --workspace --all-features --no-fail-fast
 proven

@@ -1,8 +1,15 @@
-//! The suite on a real server.
+//! The suite on one real server.
+
+mod support;
 
 use world_redis::RedisWorld;
 
-conformance::suite!(|site| async move {
-    let url = std::env::var("TEST_REDIS_URL").unwrap_or_default();
-    RedisWorld::connect(&format!("{url}?prefix={}", site.name())).await
-});
+conformance::suite!(
+    |site| async move {
+        let server = redis_servers::shared().map_err(|error| error.to_string())?;
+        let url = format!("redis://{server}/0?prefix={}", site.name());
+        RedisWorld::connect(&url).await.map_err(|error| error.to_string())
+    },
+    dump = |site| async move { support::everything_of(site.name(), &[redis_servers::shared()?]) },
+    needs = || redis_servers::shared().map(drop),
+);
