@@ -53,13 +53,11 @@ impl Answer {
     }
 }
 
-/// The call that makes an append, which has passed [`Append::check`]. With `touches` it writes
-/// something also when the records are there already.
-pub(crate) fn call(keys: &Keys, log: &LogId, append: &Append, touches: bool) -> Result<Call> {
+/// The call that makes an append, which has passed [`Append::check`].
+pub(crate) fn call(keys: &Keys, log: &LogId, append: &Append) -> Result<Call> {
     let shard = keys.shard(log);
-    let touches = flag(touches);
     let call = match (log, &append.by) {
-        (LogId::Run(run), By::Creator(new)) => create(keys, shard, run, append, new)?.arg(touches),
+        (LogId::Run(run), By::Creator(new)) => create(keys, shard, run, append, new)?,
         (LogId::Run(run), _) => {
             let owner = Owner::of(append);
             Call::new(
@@ -76,7 +74,6 @@ pub(crate) fn call(keys: &Keys, log: &LogId, append: &Append, touches: bool) -> 
             .arg(owner.time)
             .arg(owner.tags)
             .arg(keys.ready(None))
-            .arg(touches)
         }
         (LogId::Stream(run, stream), by) => {
             let ticket = match by {
@@ -92,13 +89,11 @@ pub(crate) fn call(keys: &Keys, log: &LogId, append: &Append, touches: bool) -> 
             .arg(append.expected.to_string())
             .arg(append.head_after().to_string())
             .arg(stream.as_str())
-            .arg(touches)
         }
         (LogId::Token(token), _) => {
             Call::new(&APPEND_TOKEN, [keys.token(shard, token), keys.base(shard, token)])
                 .arg(append.expected.to_string())
                 .arg(append.head_after().to_string())
-                .arg(touches)
         }
     };
     Ok(call.args(append.records.iter().map(state::record_bytes)))
@@ -154,12 +149,24 @@ impl Owner {
     }
 }
 
-/// The ticket under which an append is made, or of the lease that it makes.
-pub(crate) fn ticket_of(append: &Append) -> Option<(Ticket, bool)> {
-    match &append.by {
-        By::Owner { ticket, .. } => Some((*ticket, false)),
-        By::Creator(NewRun { lease: Some((ticket, _)), .. }) => Some((*ticket, true)),
-        By::Creator(_) | By::Outsider => None,
+/// By what right an append is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Right {
+    /// A lease, proven by its ticket.
+    Lease(Ticket),
+    /// None is needed, and it makes the first lease.
+    FirstLease(Ticket),
+    /// None is needed.
+    None,
+}
+
+impl Right {
+    pub(crate) fn of(append: &Append) -> Self {
+        match &append.by {
+            By::Owner { ticket, .. } => Self::Lease(*ticket),
+            By::Creator(NewRun { lease: Some((ticket, _)), .. }) => Self::FirstLease(*ticket),
+            By::Creator(_) | By::Outsider => Self::None,
+        }
     }
 }
 

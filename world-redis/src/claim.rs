@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
 
 use world_core::{Claim, Lease, Position, Queue, Result, RunId, Timestamp};
@@ -14,57 +11,97 @@ use crate::{
     append::flag,
     error::nonsense,
     keys::{Keys, Shard},
-    script::{CLAIM, Call, RENEW},
+    script::{CLAIM, Call, LOOK, RENEW},
     state,
 };
 
 /// The most leases that one script gives, so that it holds the server for a moment only.
-pub(crate) const LEASES_MAX: u32 = 256;
+const LEASES_MAX: u32 = 256;
 /// The sets of queues that are remembered; beyond them all are forgotten, and begin anew.
 const REMEMBERED_MAX: usize = 4096;
 
-/// Whose turn it is: which shard is asked first, and whether its ready or its timed go first.
+/// Whose turn it is, for each set of queues that is claimed: which shard is asked first, and
+/// whether its ready or its timed go first.
 #[derive(Debug, Default)]
-pub(crate) struct Turns {
-    shard: AtomicU16,
-    /// How often each shard was asked for each set of queues.
-    asked: Mutex<HashMap<(Shard, Vec<Queue>), bool>>,
+pub(crate) struct Turns(Mutex<HashMap<Vec<Queue>, Next>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    round: u64,
+    /// The changes of the store that who claims was told of.
+    told: u64,
+}
+
+/// A claim's turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    first: Shard,
+    is_timed_first: bool,
 }
 
 impl Turns {
-    /// The shards, from the one whose turn it is.
-    pub(crate) fn shards(&self, shards: u16) -> impl Iterator<Item = Shard> + use<> {
-        let first = self.shard.fetch_add(1, Ordering::Relaxed) % shards;
-        (first..shards).chain(0..first)
+    /// The turn of a claim.
+    pub(crate) fn next(&self, queues: &[Queue], shards: u16, changes: u64) -> Turn {
+        self.with(queues, changes, |next| {
+            let (shards, round) = (u64::from(shards), next.round);
+            next.round += 1;
+            Turn {
+                first: u16::try_from(round % shards).unwrap_or_default(),
+                is_timed_first: round / shards % 2 == 1,
+            }
+        })
     }
 
-    /// Whether the timed of a shard go first: every other time that these queues are asked.
-    fn is_timed_first(&self, shard: Shard, queues: &[Queue]) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.len() >= REMEMBERED_MAX {
-            asked.clear();
+    /// Whether who claims these queues has yet to be told of a change of the store; then it is.
+    pub(crate) fn is_to_be_told(&self, queues: &[Queue], changes: u64) -> bool {
+        self.with(queues, changes, |next| std::mem::replace(&mut next.told, changes) != changes)
+    }
+
+    fn with<T>(&self, queues: &[Queue], changes: u64, does: impl FnOnce(&mut Next) -> T) -> T {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = all.get_mut(queues) {
+            return does(next);
         }
-        let is_timed_first = asked.entry((shard, queues.to_vec())).or_insert(true);
-        *is_timed_first = !*is_timed_first;
-        *is_timed_first
+        if all.len() >= REMEMBERED_MAX {
+            all.clear();
+        }
+        does(all.entry(queues.to_vec()).or_insert(Next { round: 0, told: changes }))
     }
 }
 
-/// The call that claims in one shard, at most `limit` runs.
-pub(crate) fn call(keys: &Keys, turns: &Turns, shard: Shard, claim: &Claim, limit: u32) -> Call {
-    let mut queues: Vec<&str> = Vec::new();
-    for queue in &claim.queues {
-        if !queues.contains(&queue.as_str()) {
-            queues.push(queue.as_str());
+impl Turn {
+    /// The shards, from the one whose turn it is.
+    pub(crate) fn shards(self, shards: u16) -> impl Iterator<Item = Shard> {
+        (self.first..shards).chain(0..self.first)
+    }
+}
+
+fn distinct(queues: &[Queue]) -> Vec<&str> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for queue in queues {
+        if !distinct.contains(&queue.as_str()) {
+            distinct.push(queue.as_str());
         }
     }
+    distinct
+}
+
+/// The call that says whether a shard has a due run: with `now` also one whose time has come.
+pub(crate) fn look(keys: &Keys, shard: Shard, queues: &[Queue], now: Option<Timestamp>) -> Call {
+    let after = now.map_or_else(String::new, |now| state::millis(now.as_millis() + 1));
+    Call::new(&LOOK, [keys.runs(shard), keys.due(shard)]).arg(after).args(distinct(queues))
+}
+
+/// The call that claims in one shard, at most `limit` runs.
+pub(crate) fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: usize) -> Call {
+    let limit = u32::try_from(limit).unwrap_or(LEASES_MAX).min(LEASES_MAX);
     Call::new(&CLAIM, [keys.runs(shard), keys.due(shard)])
         .arg(state::ticket(&claim.ticket))
         .arg(state::millis(claim.now.as_millis() + 1))
         .arg(state::time(claim.until))
-        .arg(limit.min(LEASES_MAX).to_string())
-        .arg(flag(turns.is_timed_first(shard, &claim.queues)))
-        .args(queues)
+        .arg(limit.to_string())
+        .arg(flag(turn.is_timed_first))
+        .args(distinct(&claim.queues))
 }
 
 /// A lease as the script gives it: run, attempt, head, phase.

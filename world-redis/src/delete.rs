@@ -1,11 +1,11 @@
 //! Deleting: a run is hidden by a tombstone at once, then its streams are removed.
 
-use world_core::{Deleted, Error, ErrorKind, LogId, Position, Result, RunId, Token};
+use world_core::{Deleted, Error, ErrorKind, LogId, Position, Result, RunId, StreamName, Token};
 
 use crate::{
     append::Answer,
     error::{Stage, corrupt, nonsense},
-    keys::Keys,
+    keys::{Keys, Shard},
     script::{Call, DELETE_RUN, DELETE_TOKEN, REMOVED, RETIRED},
     server::Server,
 };
@@ -16,6 +16,10 @@ const SPENT_SECONDS: u32 = 7 * 24 * 3600;
 const REMOVED_MAX: usize = 256;
 /// Closed runs that one script finds.
 const RETIRED_MAX: usize = 256;
+/// Where a run stands in the index while its streams are being removed; its id follows.
+const BEING_REMOVED: &str = "00003000000000000000";
+/// The bytes before the run's id at any place among the closed.
+const PLACE_BYTES: usize = BEING_REMOVED.len();
 
 /// Deletes a run or a token log at its stated head.
 pub(crate) async fn delete(
@@ -33,27 +37,43 @@ pub(crate) async fn delete(
     }
 }
 
-/// Deletes the closed runs that have been kept for this many milliseconds; says how many.
+/// Deletes the closed runs that have been kept for this many milliseconds; says how many. One that
+/// cannot be deleted keeps no other from it.
 pub(crate) async fn sweep(server: &Server, keys: &Keys, kept: u128) -> Result<u64> {
-    let mut swept = 0;
+    let (mut swept, mut failed) = (0, None);
     for shard in 0..keys.shards() {
+        let mut after = Vec::new();
         loop {
             let call = Call::new(&RETIRED, [keys.due(shard)])
                 .arg(kept.to_string())
-                .arg(RETIRED_MAX.to_string());
-            let runs: Vec<String> = server.read(&call).await?;
-            let is_last = runs.len() < RETIRED_MAX;
-            for run in runs {
-                let run = RunId::new(run).map_err(|error| nonsense().source(error))?;
-                delete_run(server, keys, &run, None).await?;
-                swept += 1;
+                .arg(RETIRED_MAX.to_string())
+                .arg(&after);
+            let places: Vec<Vec<u8>> = server.read(&call).await?;
+            for place in &places {
+                match retire(server, keys, shard, place).await {
+                    Ok(deleted) => swept += u64::from(deleted == Deleted::Done),
+                    Err(error) => failed = Some(error),
+                }
             }
-            if is_last {
-                break;
+            match places.into_iter().next_back() {
+                Some(last) => after = last,
+                None => break,
             }
         }
     }
-    Ok(swept)
+    failed.map_or(Ok(swept), Err)
+}
+
+/// Deletes the run that stands at a place among the closed, and what is left of the place: an
+/// earlier try may have been cut short.
+async fn retire(server: &Server, keys: &Keys, shard: Shard, place: &[u8]) -> Result<Deleted> {
+    let run = place.get(PLACE_BYTES..).and_then(|run| std::str::from_utf8(run).ok());
+    let run = RunId::new(run.unwrap_or_default()).map_err(|error| nonsense().source(error))?;
+    let deleted = delete_run(server, keys, &run, None).await?;
+    let mut forget = redis::cmd("ZREM");
+    forget.arg(keys.due(shard)).arg(place);
+    let _: u64 = server.send(Stage::Write, &keys.due(shard), &forget).await?;
+    Ok(deleted)
 }
 
 async fn delete_run(
@@ -77,8 +97,7 @@ async fn delete_run(
         .arg(run.as_str())
         .arg(head.map_or_else(|| "*".to_owned(), |head| head.to_string()))
         .arg(SPENT_SECONDS.to_string());
-    let mut link = server.link().await?;
-    let answer: Answer = server.write(&mut link, &call).await?;
+    let answer: Answer = server.write(&call).await?;
     let deleted = deleted(&log, &answer.word)?;
     if deleted != Deleted::Done {
         return Ok(deleted);
@@ -88,16 +107,15 @@ async fn delete_run(
         for names in streams.chunks(REMOVED_MAX) {
             let mut unlink = redis::cmd("UNLINK");
             for name in names {
-                let name = world_core::StreamName::new(name.as_str())
-                    .map_err(|error| nonsense().source(error))?;
+                let name =
+                    StreamName::new(name.as_str()).map_err(|error| nonsense().source(error))?;
                 unlink.arg(keys.stream(shard, run, &name));
             }
-            let answer = link.send(&unlink).await;
-            let _: u64 = server.conclude(&link, Stage::Write, answer)?;
+            let _: u64 = server.send(Stage::Write, &keys.due(shard), &unlink).await?;
         }
-        let call =
-            Call::new(&REMOVED, [keys.due(shard), keys.streams(shard, run)]).arg(run.as_str());
-        let _: Answer = server.write(&mut link, &call).await?;
+        let call = Call::new(&REMOVED, [keys.due(shard), keys.streams(shard, run)])
+            .arg(format!("{BEING_REMOVED}{}", run.as_str()));
+        let _: Answer = server.write(&call).await?;
     }
     Ok(Deleted::Done)
 }
@@ -113,8 +131,7 @@ async fn delete_token(
     let call = Call::new(&DELETE_TOKEN, [keys.token(shard, token), keys.base(shard, token)])
         .arg(head.to_string())
         .arg(SPENT_SECONDS.to_string());
-    let mut link = server.link().await?;
-    let answer: Answer = server.write(&mut link, &call).await?;
+    let answer: Answer = server.write(&call).await?;
     deleted(&log, &answer.word)
 }
 

@@ -1,7 +1,7 @@
 //! What Redis says, as this project's errors: what was wrong, whether it happened, what to do.
 
-use redis::RedisError;
-use world_core::{Error, ErrorKind, LogId, Position};
+use redis::{RedisError, RedisResult};
+use world_core::{Error, ErrorKind, LogId, Position, Result};
 
 /// What was under way, which decides whether it may have happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,13 +166,20 @@ pub(crate) fn no_answer() -> Error {
         .help("look at the address, and whether the server runs there")
 }
 
-/// A write that fewer replicas have confirmed than was asked for.
-pub(crate) fn unsure(confirmed: u64, wanted: u8) -> Error {
-    Error::new(
-        ErrorKind::Unknown,
-        format!("written, but confirmed by {confirmed} replicas, where {wanted} are asked for"),
-    )
-    .help("send the same bytes again; bring replicas back, or lower wait_replicas")
+/// A write of which one does not know whether enough replicas have it.
+pub(crate) fn uncertain(confirmed: RedisResult<u64>, wanted: u8) -> Result<()> {
+    let help = "send the same bytes again; bring replicas back, or lower wait_replicas";
+    match confirmed {
+        Ok(confirmed) if confirmed >= u64::from(wanted) => Ok(()),
+        Ok(confirmed) => Err(Error::new(
+            ErrorKind::Unknown,
+            format!("written, but confirmed by {confirmed} replicas, where {wanted} are asked for"),
+        )
+        .help(help)),
+        Err(error) => Err(Error::new(ErrorKind::Unknown, "written, but no replica's answer came")
+            .help(help)
+            .source(error)),
+    }
 }
 
 /// Something stored that this crate cannot have written.

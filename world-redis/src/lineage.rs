@@ -1,79 +1,143 @@
-//! What is still true after the store was started anew, or another has taken its place.
+//! What is still true after a server was started anew, or another has taken its place.
 //!
 //! A server that fails over or restarts may have forgotten the last that it acknowledged. An owner
 //! that has seen what was forgotten must not go on as if it were there, also where others have
-//! meanwhile written as much: its program has to be replayed from what is left.
+//! meanwhile written as much: its program has to be replayed from what is left. So every shard
+//! remembers which store answers for it. When it is another one, each owner is told once, by
+//! `Regressed`, and believed again after its next renewal; and so is who claims, of whose
+//! programs some may be kept between their turns.
 
 use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use world_core::{Error, ErrorKind, Queue, Result, Ticket};
+use world_core::{Error, ErrorKind, Result, Ticket};
 
-/// The tickets that are remembered; beyond them all are forgotten, which costs each a replay.
-const REMEMBERED_MAX: usize = 65_536;
+use crate::{
+    keys::Shard,
+    server::{Link, Source},
+};
 
-/// Which tickets belong to the store as it is.
-#[derive(Debug, Default)]
-pub(crate) struct Lineage(Mutex<State>);
+/// The tickets that a shard remembers; beyond them all are forgotten, which costs each a replay.
+const REMEMBERED_MAX: usize = 16_384;
+
+/// Which store answers for each shard, and which owners know it.
+#[derive(Debug)]
+pub(crate) struct Lineage {
+    shards: Vec<Mutex<State>>,
+    /// How often another store has come to answer for a shard.
+    changes: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    /// The store's lineage that the rest is about; in the first, everything is true.
-    number: u64,
-    tickets: HashSet<Ticket>,
-    told: HashSet<Vec<Queue>>,
+    /// The store, and the newest connection to it.
+    source: Option<(Source, u64)>,
+    /// It is not the first one seen: only these tickets belong to it.
+    tickets: Option<HashMap<Ticket, Standing>>,
 }
 
-impl State {
-    fn come_to(&mut self, number: u64) {
-        if self.number != number {
-            *self = Self { number, ..Self::default() };
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Its owner was told that the store is another one.
+    Told,
+    /// It was claimed or renewed since.
+    Known,
 }
 
 impl Lineage {
-    /// Notes that what is known of this ticket's runs is of this lineage.
-    pub(crate) fn note(&self, number: u64, ticket: Ticket) {
-        self.with(number, |state| {
-            if state.tickets.len() >= REMEMBERED_MAX {
-                state.tickets.clear();
+    pub(crate) fn new(shards: u16) -> Self {
+        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), changes: AtomicU64::new(0) }
+    }
+
+    /// How often another store has come to answer, as far as is known: a number that one who claims
+    /// has to be told of.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Sees which store is at the other end of a connection.
+    pub(crate) fn see(&self, shard: Shard, link: &Link) {
+        self.with(shard, link, |_| ());
+    }
+
+    /// Notes that a ticket was given by this store.
+    pub(crate) fn note(&self, shard: Shard, link: &Link, ticket: Ticket) {
+        self.with(shard, link, |state| state.set(ticket, Standing::Known));
+    }
+
+    /// Refuses the append of an owner whose ticket another store has given or confirmed.
+    pub(crate) fn allow_append(&self, shard: Shard, link: &Link, ticket: Ticket) -> Result<()> {
+        self.with(shard, link, |state| match state.standing(ticket) {
+            Some(Standing::Known) => Ok(()),
+            Some(Standing::Told) => Err(regressed()),
+            None => {
+                state.set(ticket, Standing::Told);
+                Err(regressed())
             }
-            state.tickets.insert(ticket);
-        });
+        })
     }
 
-    /// Refuses an owner whose ticket is of an earlier lineage.
-    pub(crate) fn check(&self, number: u64, ticket: Ticket) -> Result<()> {
-        let is_known = self.with(number, |state| state.tickets.contains(&ticket));
-        if is_known.unwrap_or(true) { Ok(()) } else { Err(regressed()) }
-    }
-
-    /// Refuses the first claim of these queues in a lineage.
-    pub(crate) fn tell(&self, number: u64, queues: &[Queue]) -> Result<()> {
-        let is_told = self.with(number, |state| {
-            if state.told.len() >= REMEMBERED_MAX {
-                state.told.clear();
+    /// Refuses the first renewal of such an owner, unless it was told already.
+    pub(crate) fn allow_renewal(&self, shard: Shard, link: &Link, ticket: Ticket) -> Result<()> {
+        self.with(shard, link, |state| match state.standing(ticket) {
+            Some(_) => Ok(()),
+            None => {
+                state.set(ticket, Standing::Told);
+                Err(regressed())
             }
-            !state.told.insert(queues.to_vec())
-        });
-        if is_told.unwrap_or(true) { Ok(()) } else { Err(regressed()) }
+        })
     }
 
-    /// Nothing is kept while the store is the first one seen.
-    fn with<T>(&self, number: u64, does: impl FnOnce(&mut State) -> T) -> Option<T> {
-        if number == 0 {
-            return None;
+    fn with<T>(&self, shard: Shard, link: &Link, does: impl FnOnce(&mut State) -> T) -> T {
+        let none = Mutex::default();
+        let state = self.shards.get(usize::from(shard)).unwrap_or(&none);
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.comes_to(link) {
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.come_to(number);
-        Some(does(&mut state))
+        does(&mut state)
     }
 }
 
-fn regressed() -> Error {
+impl State {
+    /// Whether another store than before is at the other end of a connection. An older connection
+    /// than the newest tells nothing.
+    fn comes_to(&mut self, link: &Link) -> bool {
+        let before = self.source;
+        if before.is_some_and(|(_, number)| link.number <= number) {
+            return false;
+        }
+        self.source = Some((link.source, link.number));
+        let is_another = before.is_some_and(|(source, _)| source != link.source);
+        if is_another {
+            self.tickets = Some(HashMap::new());
+        }
+        is_another
+    }
+
+    fn standing(&self, ticket: Ticket) -> Option<Standing> {
+        match &self.tickets {
+            None => Some(Standing::Known),
+            Some(tickets) => tickets.get(&ticket).copied(),
+        }
+    }
+
+    fn set(&mut self, ticket: Ticket, standing: Standing) {
+        let Some(tickets) = &mut self.tickets else { return };
+        if tickets.len() >= REMEMBERED_MAX {
+            tickets.clear();
+        }
+        tickets.insert(ticket, standing);
+    }
+}
+
+/// What is said of it.
+pub(crate) fn regressed() -> Error {
     Error::new(ErrorKind::Regressed, "the store was started anew, or another took its place")
         .help("what it acknowledged last may be lost: read again what it has, and go on from there")
 }

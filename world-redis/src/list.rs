@@ -11,8 +11,9 @@ use crate::{
     state,
 };
 
-/// Runs that one script shows.
+/// The most runs that one script shows, and the fewest that it is asked for.
 const SHOWN_MAX: usize = 256;
+const SHOWN_MIN: usize = 16;
 /// Runs that one page looks at, whatever the filter lets pass.
 const LOOKED_AT_MAX: usize = 4096;
 
@@ -22,14 +23,15 @@ type Shown = (Bytes, Option<Bytes>, Option<Bytes>);
 /// A page of runs; its cursor is the shard and the run last looked at.
 pub(crate) async fn page(server: &Server, keys: &Keys, list: &List) -> Result<RunPage> {
     let limit = usize::try_from(list.limit.get()).unwrap_or(usize::MAX);
+    let shown_max = limit.clamp(SHOWN_MIN, SHOWN_MAX);
     let (mut shard, mut after) = place(list, keys)?;
     let (mut runs, mut looked_at) = (Vec::new(), 0);
     while shard < keys.shards() {
         let call = Call::new(&LIST, [keys.ids(shard), keys.runs(shard), keys.about(shard)])
             .arg(&after)
-            .arg(SHOWN_MAX.to_string());
+            .arg(shown_max.to_string());
         let shown: Vec<Shown> = server.read(&call).await?;
-        let is_last = shown.len() < SHOWN_MAX;
+        let is_last = shown.len() < shown_max;
         for (id, state, about) in shown {
             let run = run(&id)?;
             let (Some(state), Some(about)) = (state, about) else {

@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use redis::{PushInfo, PushKind, Value};
+use redis::{PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::Notify;
 
-use crate::keys::Key;
+use crate::{keys::Key, server::Link};
 
 /// The channels that stay subscribed though nobody waits, since somebody soon does again.
 const IDLE_MAX: usize = 64;
@@ -17,13 +17,12 @@ const IDLE_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     waiting: Mutex<HashMap<Key, Vec<Arc<Notify>>>>,
-    /// The channels that a connection is subscribed to.
-    pub(crate) subscribed: tokio::sync::Mutex<Subscribed>,
+    subscribed: tokio::sync::Mutex<Subscribed>,
 }
 
 /// The channels that the connection of this number is subscribed to.
 #[derive(Debug, Default)]
-pub(crate) struct Subscribed {
+struct Subscribed {
     number: u64,
     channels: HashSet<Key>,
 }
@@ -54,41 +53,39 @@ impl Listeners {
         Waiting { listeners: self, channels, told }
     }
 
+    /// Subscribes a connection to these channels, and no more to those that nobody waits for once
+    /// there are many. It is not to be dropped half-way: what is subscribed would not be known.
+    pub(crate) async fn subscribe(&self, link: &mut Link, channels: &[Key]) -> RedisResult<()> {
+        let mut subscribed = self.subscribed.lock().await;
+        if subscribed.number != link.number {
+            *subscribed = Subscribed { number: link.number, channels: HashSet::new() };
+        }
+        let idle = self.idle(&subscribed.channels);
+        if idle.len() > IDLE_MAX {
+            link.unsubscribe(&idle).await?;
+            for channel in &idle {
+                subscribed.channels.remove(channel);
+            }
+        }
+        let missing: Vec<Key> =
+            channels.iter().filter(|one| !subscribed.channels.contains(*one)).cloned().collect();
+        if !missing.is_empty() {
+            link.subscribe(&missing).await?;
+            subscribed.channels.extend(missing);
+        }
+        Ok(())
+    }
+
+    fn idle(&self, channels: &HashSet<Key>) -> Vec<Key> {
+        if channels.len() <= IDLE_MAX {
+            return Vec::new();
+        }
+        let waiting = self.lock();
+        channels.iter().filter(|channel| !waiting.contains_key(*channel)).cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Arc<Notify>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_awaited(&self, channel: &Key) -> bool {
-        self.lock().contains_key(channel)
-    }
-}
-
-impl Subscribed {
-    /// Those of these channels that the connection of this number has yet to subscribe to.
-    pub(crate) fn missing(&mut self, number: u64, channels: &[Key]) -> Vec<Key> {
-        if self.number != number {
-            self.channels.clear();
-            self.number = number;
-        }
-        channels.iter().filter(|channel| !self.channels.contains(*channel)).cloned().collect()
-    }
-
-    pub(crate) fn add(&mut self, channels: Vec<Key>) {
-        self.channels.extend(channels);
-    }
-
-    /// The channels that nobody waits for any more, once there are many; they are taken out.
-    pub(crate) fn idle(&mut self, listeners: &Listeners) -> Vec<Key> {
-        if self.channels.len() <= IDLE_MAX {
-            return Vec::new();
-        }
-        let idle: Vec<Key> =
-            self.channels.iter().filter(|one| !listeners.is_awaited(one)).cloned().collect();
-        if idle.len() <= IDLE_MAX {
-            return Vec::new();
-        }
-        self.channels.retain(|channel| listeners.is_awaited(channel));
-        idle
     }
 }
 

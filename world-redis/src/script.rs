@@ -27,6 +27,7 @@ scripts! {
     DELETE_RUN: "lua/delete_run.lua",
     DELETE_TOKEN: "lua/delete_token.lua",
     LIST: "lua/list.lua",
+    LOOK: "lua/look.lua",
     OPEN: "lua/open.lua",
     READ: "lua/read.lua",
     REMOVED: "lua/removed.lua",

@@ -1,69 +1,58 @@
-//! The connection to the store: one that several tasks use at once, made anew when it breaks.
+//! Where a World is kept, and how a script gets there.
+//!
+//! The library's own client for a Cluster sends again what may have been done already, and does
+//! not say which server answered. A claim must not be sent twice, and an owner must know when
+//! another server answers than before; so here each node is a [`One`], and redirections are
+//! followed by what a server says it has *not* done.
 
 mod check;
+mod cluster;
+mod confirm;
+mod link;
 mod one;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::{sync::Arc, time::Duration};
 
-use redis::{
-    Cmd, ConnectionInfo, FromRedisValue, ProtocolVersion, PushInfo, PushKind, RedisError,
-    RedisResult, ServerErrorKind, Value,
-    aio::MultiplexedConnection,
-    cluster::{ClusterClient, ClusterClientBuilder},
-    cluster_async::ClusterConnection,
-    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, Slot, SlotAddr},
-};
-use tokio::time::timeout;
+use redis::{Client, Cmd, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::time::{Instant, sleep};
 use world_core::Result;
 
 use crate::{
-    error::{Stage, explain, unsure},
+    error::{Stage, explain, uncertain},
     listeners::Listeners,
     options::Options,
     script::Call,
     url::Place,
 };
 
-use one::One;
+use cluster::Cluster;
+pub(crate) use link::{Link, Source};
+use one::{Maker, One};
 
-/// Where a World is kept, and how it is reached.
+/// Redirections that one command follows.
+const REDIRECTIONS_MAX: u32 = 8;
+/// The first pause before a command that came in the middle of a slot's move is sent again.
+const AGAIN_MIN: Duration = Duration::from_millis(5);
+/// The longest such pause.
+const AGAIN_MAX: Duration = Duration::from_millis(200);
+
+/// One server, or a Cluster of them.
 #[derive(Debug)]
 pub(crate) struct Server {
     kind: Kind,
     options: Options,
 }
 
+#[derive(Debug)]
 enum Kind {
-    One(Box<One>),
-    Cluster { connection: ClusterConnection, lineage: Arc<AtomicU64> },
+    One(Arc<One>),
+    Cluster(Box<Cluster>),
 }
 
-impl std::fmt::Debug for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::One(_) => "One",
-            Self::Cluster { .. } => "Cluster",
-        })
-    }
-}
-
-/// A connection.
-#[derive(Clone)]
-pub(crate) struct Link {
-    wire: Wire,
-    /// Which connection: another number after it was made anew.
-    pub(crate) number: u64,
-    /// Which store: another number once it may have lost what it acknowledged.
-    pub(crate) lineage: u64,
-}
-
-#[derive(Clone)]
-enum Wire {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
+/// What a command is sent to: where, and whether it was sent there by another.
+struct Target {
+    one: Arc<One>,
+    is_asked: bool,
 }
 
 impl Server {
@@ -73,167 +62,168 @@ impl Server {
         options: Options,
         listeners: &Arc<Listeners>,
     ) -> Result<Self> {
+        let maker = Maker::new(options.clone(), Arc::clone(listeners));
         let kind = match place {
             Place::Server(info) => {
-                let one = One::new(&info, &options, listeners)?;
-                one.link().await?;
-                Kind::One(Box::new(one))
+                let client = Client::open(*info).map_err(|error| explain(Stage::Connect, error))?;
+                let one = maker.one(client, false)?;
+                one.first_link().await?;
+                Kind::One(Arc::new(one))
             }
-            Place::Cluster(nodes) => cluster(&nodes, &options, listeners).await?,
+            Place::Cluster(nodes) => Kind::Cluster(Box::new(Cluster::connect(maker, nodes).await?)),
         };
         Ok(Self { kind, options })
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.kind, Kind::Cluster { .. })
+        matches!(self.kind, Kind::Cluster(_))
     }
 
-    /// A connection that works, as far as one knows.
-    pub(crate) async fn link(&self) -> Result<Link> {
-        match &self.kind {
-            Kind::One(one) => one.link().await,
-            Kind::Cluster { connection, lineage } => Ok(Link {
-                wire: Wire::Cluster(connection.clone()),
-                number: 0,
-                lineage: lineage.load(Ordering::Acquire),
-            }),
-        }
+    /// A connection to the server that has a key.
+    pub(crate) async fn link(&self, key: &[u8]) -> Result<Link> {
+        self.target(key).await?.one.link().await
     }
 
     /// Runs a script that changes nothing.
     pub(crate) async fn read<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
-        let mut link = self.link().await?;
-        let answer = link.call(call).await;
-        self.conclude(&link, Stage::Read, answer)
+        self.run(Stage::Read, call, |_| Ok(())).await.map(|(answer, _)| answer)
     }
 
-    /// Runs a script that changes something, on this connection.
-    pub(crate) async fn write<T: FromRedisValue>(&self, link: &mut Link, call: &Call) -> Result<T> {
-        let answer = link.call(call).await;
-        let answer = self.conclude(link, Stage::Write, answer)?;
-        if self.options.wait_replicas > 0 {
-            let key = call.keys.first().map_or(&[][..], Vec::as_slice);
-            let confirmed = link.confirmed(key, &self.options).await;
-            let confirmed: u64 = self.conclude(link, Stage::Write, confirmed)?;
-            if confirmed < u64::from(self.options.wait_replicas) {
-                return Err(unsure(confirmed, self.options.wait_replicas));
+    /// Runs a script that changes something.
+    pub(crate) async fn write<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
+        self.run(Stage::Write, call, |_| Ok(())).await.map(|(answer, _)| answer)
+    }
+
+    /// Runs a script on a connection that `may` allow; gives that connection, too.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        stage: Stage,
+        call: &Call,
+        may: impl Fn(&Link) -> Result<()>,
+    ) -> Result<(T, Link)> {
+        let key = call.keys.first().map_or(&[][..], Vec::as_slice);
+        let deadline = Instant::now() + self.options.response_timeout;
+        let (mut target, mut redirections, mut pause) = (self.target(key).await?, 0, AGAIN_MIN);
+        loop {
+            let mut link = match target.one.link().await {
+                Ok(link) => link,
+                Err(error) => return Err(self.failed(&target, error)),
+            };
+            may(&link)?;
+            let answer =
+                if target.is_asked { link.asked(call).await } else { link.call(call).await };
+            let Err(error) = &answer else { return self.conclude(&target, stage, &link, answer) };
+            match error.kind() {
+                // None of these has happened.
+                redis::ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask)
+                    if redirections < REDIRECTIONS_MAX
+                        && let Some(other) = self.redirected(error)? =>
+                {
+                    redirections += 1;
+                    target = other;
+                }
+                redis::ErrorKind::Server(ServerErrorKind::TryAgain)
+                    if Instant::now() + pause < deadline =>
+                {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN_MAX);
+                    target = self.target(key).await?;
+                }
+                _ => return self.conclude(&target, stage, &link, answer),
             }
         }
-        Ok(answer)
+    }
+
+    /// Sends a command of a key's server that may be sent twice.
+    pub(crate) async fn send<T: FromRedisValue>(
+        &self,
+        stage: Stage,
+        key: &[u8],
+        command: &Cmd,
+    ) -> Result<T> {
+        let target = self.target(key).await?;
+        let mut link = target.one.link().await?;
+        let answer = link.send(command).await;
+        self.conclude(&target, stage, &link, answer).map(|(answer, _)| answer)
+    }
+
+    /// Waits until as many replicas as were asked for have all that was written on this
+    /// connection's server so far.
+    pub(crate) async fn confirm(&self, link: &Link, key: Vec<u8>) -> Result<()> {
+        if self.options.wait_replicas == 0 {
+            return Ok(());
+        }
+        let confirmed = link.confirmed(key, &self.options).await;
+        uncertain(confirmed, self.options.wait_replicas)
+    }
+
+    /// What an error of a connection means; the connection is given up.
+    pub(crate) async fn broke(
+        &self,
+        key: &[u8],
+        link: &Link,
+        error: RedisError,
+    ) -> world_core::Error {
+        if let Ok(target) = self.target(key).await {
+            target.one.give_up(link);
+        }
+        explain(Stage::Read, error)
+    }
+
+    /// The server of a key, as far as one knows.
+    async fn target(&self, key: &[u8]) -> Result<Target> {
+        let one = match &self.kind {
+            Kind::One(one) => Arc::clone(one),
+            Kind::Cluster(cluster) => cluster.owner(key).await?,
+        };
+        Ok(Target { one, is_asked: false })
+    }
+
+    /// Where a server says that the slot has moved, or is moving.
+    fn redirected(&self, error: &RedisError) -> Result<Option<Target>> {
+        let (Kind::Cluster(cluster), Some((address, slot))) = (&self.kind, error.redirect_node())
+        else {
+            return Ok(None);
+        };
+        let is_asked = error.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
+        let one = cluster.redirected(address, (!is_asked).then_some(slot))?;
+        Ok(one.map(|one| Target { one, is_asked }))
     }
 
     /// What came of a command; a connection that is of no more use is given up.
-    pub(crate) fn conclude<T: FromRedisValue>(
+    fn conclude<T: FromRedisValue>(
         &self,
-        link: &Link,
+        target: &Target,
         stage: Stage,
+        link: &Link,
         answer: RedisResult<Value>,
-    ) -> Result<T> {
-        let answer = answer.and_then(|value| T::from_redis_value(value).map_err(Into::into));
-        answer.map_err(|error| {
-            if let Kind::One(one) = &self.kind
-                && is_broken(&error)
-            {
-                one.give_up(link.number);
+    ) -> Result<(T, Link)> {
+        match answer.and_then(|value| Ok(T::from_redis_value(value)?)) {
+            Ok(answer) => Ok((answer, link.clone())),
+            Err(error) => {
+                if is_broken(&error) {
+                    target.one.give_up(link);
+                    return Err(self.failed(target, explain(stage, error)));
+                }
+                Err(explain(stage, error))
             }
-            explain(stage, error)
-        })
+        }
+    }
+
+    /// Another node may have a slot by now, if this one cannot be reached.
+    fn failed(&self, target: &Target, error: world_core::Error) -> world_core::Error {
+        if let Kind::Cluster(cluster) = &self.kind {
+            cluster.suspect(&target.one);
+        }
+        error
     }
 }
 
 /// Whether another connection might do better.
 fn is_broken(error: &RedisError) -> bool {
+    use ServerErrorKind::{ClusterDown, MasterDown, ReadOnly};
     error.is_unrecoverable_error()
         || error.is_io_error()
         || error.is_timeout()
-        || error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly)
-}
-
-impl Link {
-    /// Runs a script; one that the server does not know has not run, and is sent whole.
-    pub(crate) async fn call(&mut self, call: &Call) -> RedisResult<Value> {
-        let command = call.command();
-        match self.send(&command).await {
-            Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(call.script.code);
-                self.send(&load).await?;
-                self.send(&command).await
-            }
-            answer => answer,
-        }
-    }
-
-    pub(crate) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
-        match &mut self.wire {
-            Wire::One(connection) => command.query_async(connection).await,
-            Wire::Cluster(connection) => command.query_async(connection).await,
-        }
-    }
-
-    /// How many replicas have what this connection last wrote to the server of a key.
-    async fn confirmed(&mut self, key: &[u8], options: &Options) -> RedisResult<Value> {
-        let mut wait = redis::cmd("WAIT");
-        let millis = u64::try_from(options.wait_timeout.as_millis()).unwrap_or(u64::MAX);
-        wait.arg(options.wait_replicas).arg(millis);
-        match &mut self.wire {
-            Wire::One(connection) => wait.query_async(connection).await,
-            Wire::Cluster(connection) => {
-                let route = Route::with_slot(Slot::for_key(key), SlotAddr::Master);
-                let node = SingleNodeRoutingInfo::SpecificNode(route);
-                connection.route_command(wait, RoutingInfo::SingleNode(node)).await
-            }
-        }
-    }
-
-    /// Asks to be told what is published on these channels.
-    pub(crate) async fn subscribe(&mut self, channels: &[Vec<u8>]) -> RedisResult<()> {
-        match &mut self.wire {
-            Wire::One(connection) => connection.subscribe(channels).await,
-            Wire::Cluster(connection) => connection.subscribe(channels).await,
-        }
-    }
-
-    /// Asks to be told no more.
-    pub(crate) async fn unsubscribe(&mut self, channels: &[Vec<u8>]) -> RedisResult<()> {
-        match &mut self.wire {
-            Wire::One(connection) => connection.unsubscribe(channels).await,
-            Wire::Cluster(connection) => connection.unsubscribe(channels).await,
-        }
-    }
-}
-
-async fn cluster(
-    nodes: &[ConnectionInfo],
-    options: &Options,
-    listeners: &Arc<Listeners>,
-) -> Result<Kind> {
-    let lineage = Arc::new(AtomicU64::new(0));
-    let pushes = {
-        let (listeners, lineage) = (Arc::clone(listeners), Arc::clone(&lineage));
-        move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                // Which node it was, and whether it has lost anything, one cannot know.
-                lineage.fetch_add(1, Ordering::AcqRel);
-            }
-            listeners.hear(&push);
-            Ok::<(), std::convert::Infallible>(())
-        }
-    };
-    let client: ClusterClient = ClusterClientBuilder::new(nodes.iter().cloned())
-        .use_protocol(ProtocolVersion::RESP3)
-        .connection_timeout(options.connect_timeout)
-        .response_timeout(options.response_timeout)
-        .overall_response_timeout(Some(options.response_timeout))
-        .tcp_settings(one::tcp_settings())
-        .push_sender(pushes)
-        .build()
-        .map_err(|error| explain(Stage::Connect, error))?;
-    let connecting = timeout(options.connect_timeout, client.get_async_connection());
-    let connection = match connecting.await {
-        Ok(connection) => connection.map_err(|error| explain(Stage::Connect, error))?,
-        Err(_) => return Err(crate::error::no_answer()),
-    };
-    check::cluster(&mut connection.clone()).await?;
-    Ok(Kind::Cluster { connection, lineage })
+        || matches!(error.kind(), redis::ErrorKind::Server(ReadOnly | ClusterDown | MasterDown))
 }

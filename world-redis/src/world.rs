@@ -2,32 +2,32 @@
 
 use std::{
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use world_core::{
-    Append, Appended, Claim, Deleted, Error, ErrorKind, Lease, List, LogId, Page, Position,
+    Append, Appended, Claim, Deleted, Error, ErrorKind, Lease, List, LogId, Page, Position, Queue,
     Renewed, Result, RunPage, Timestamp, Wait, World, WorldInfo,
 };
 
 use crate::{
     LIMITS,
-    append::{self, Answer},
-    claim::{self, Given, Turns},
+    append::{self, Answer, Right},
+    claim::{self, Given, Turn, Turns},
     delete,
-    error::{Stage, nonsense},
-    keys::{Key, Keys},
-    lineage::Lineage,
+    error::{Stage, corrupt, nonsense},
+    keys::{Key, Keys, Shard},
+    lineage::{self, Lineage},
     list,
-    listeners::{Listeners, Waiting},
+    listeners::Listeners,
     options::Options,
     read::{self, Found},
     script::{Call, OPEN},
-    server::Server,
+    server::{Link, Server},
     url::{self, Place},
 };
 
@@ -72,7 +72,7 @@ struct Inner {
     listeners: Arc<Listeners>,
     lineage: Lineage,
     turns: Turns,
-    swept: Mutex<Instant>,
+    swept: Mutex<Option<Instant>>,
 }
 
 impl RedisWorld {
@@ -104,21 +104,7 @@ impl RedisWorld {
         let listeners = Arc::new(Listeners::default());
         let server = Server::connect(place, options.clone(), &listeners).await?;
         let default = if server.is_cluster() { CLUSTER_SHARDS } else { 1 };
-        let prefix = &options.prefix;
-        let scratch = ["a", "b", "c"].map(|name| Keys::scratch(prefix, name));
-        let call = Call::new(&OPEN, std::iter::once(Keys::meta(prefix)).chain(scratch))
-            .arg(LAYOUT)
-            .arg(options.shards.unwrap_or(default).to_string());
-        let mut link = server.link().await?;
-        let answer = link.call(&call).await;
-        let (layout, shards): (String, u16) = server.conclude(&link, Stage::Connect, answer)?;
-        if layout != LAYOUT {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("a World of layout {layout:?}, where this program knows {LAYOUT}"),
-            )
-            .help("use the version of world-redis that has made it, or a newer one"));
-        }
+        let shards = shards(&server, &options, options.shards.unwrap_or(default)).await?;
         if let Some(wanted) = options.shards.filter(|wanted| *wanted != shards) {
             return Err(Error::new(
                 ErrorKind::Unsuitable,
@@ -126,15 +112,17 @@ impl RedisWorld {
             )
             .help("leave shards out of the URL; a World keeps the number it was made with"));
         }
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             server,
-            keys: Keys::new(prefix, shards),
+            keys: Keys::new(&options.prefix, shards),
             options,
             listeners,
-            lineage: Lineage::default(),
+            lineage: Lineage::new(shards),
             turns: Turns::default(),
-            swept: Mutex::new(Instant::now()),
-        })))
+            swept: Mutex::new(Some(Instant::now())),
+        });
+        inner.subscribe(&[inner.keys.ready(None)]).await?; // whether this user may
+        Ok(Self(inner))
     }
 
     /// Deletes the closed runs whose [retention](Options::retention) is over, and says how many.
@@ -147,7 +135,39 @@ impl RedisWorld {
     }
 }
 
+/// The shards of the World, which is made with this number if it is not there.
+async fn shards(server: &Server, options: &Options, number: u16) -> Result<u16> {
+    let scratch = ["a", "b", "c"].map(|name| Keys::scratch(&options.prefix, name));
+    let call = Call::new(&OPEN, std::iter::once(Keys::meta(&options.prefix)).chain(scratch))
+        .arg(LAYOUT)
+        .arg(number.to_string());
+    let opened = server.run(Stage::Connect, &call, |_| Ok(())).await;
+    let ((layout, shards), _): ((String, u16), _) = opened?;
+    if layout == LAYOUT {
+        return Ok(shards);
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("a World of layout {layout:?}, where this program knows {LAYOUT}"),
+    )
+    .help("use the version of world-redis that has made it, or a newer one"))
+}
+
 impl Inner {
+    /// Sees to it that a store that may have lost how the World was made knows it again.
+    async fn make_again(&self) -> Result<()> {
+        let ours = self.keys.shards();
+        let found = shards(&self.server, &self.options, ours).await?;
+        if found == ours {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsuitable,
+            format!("the World was lost, and made anew with {found} shards in place of {ours}"),
+        )
+        .help("stop all programs, restore it from a copy, and start them again"))
+    }
+
     async fn sweep(&self) -> Result<u64> {
         match self.options.retention {
             Some(kept) => delete::sweep(&self.server, &self.keys, kept.as_millis()).await,
@@ -155,14 +175,26 @@ impl Inner {
         }
     }
 
-    /// Whether it is time to sweep; then it is not for a while.
-    fn is_sweep_due(&self) -> bool {
-        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = self.options.retention.is_some() && swept.elapsed() >= SWEEP;
-        if is_due {
-            *swept = Instant::now();
+    /// Sweeps in a task of its own if it is time to, and nobody here does already.
+    fn sweep_in_time(self: &Arc<Self>) {
+        let is_due = |swept: &mut Option<Instant>| {
+            swept.take_if(|swept| self.options.retention.is_some() && swept.elapsed() >= SWEEP)
+        };
+        if is_due(&mut self.swept()).is_none() {
+            return;
         }
-        is_due
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = this.sweep().await {
+                tracing::warn!(%error, "closed runs that are kept no longer are still there");
+            }
+            *this.swept() = Some(Instant::now());
+        });
+    }
+
+    /// When the last sweep ended; nothing while one is under way.
+    fn swept(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The channels that tell of what is waited for.
@@ -172,21 +204,19 @@ impl Inner {
         queues.chain(logs).collect()
     }
 
-    async fn subscribe(&self, waiting: &Waiting<'_>) -> Result<()> {
-        let mut subscribed = self.listeners.subscribed.lock().await;
-        let mut link = self.server.link().await?;
-        let idle = subscribed.idle(&self.listeners);
-        if !idle.is_empty() {
-            let answer = link.unsubscribe(&idle).await.map(|()| redis::Value::Nil);
-            let () = self.server.conclude(&link, Stage::Read, answer)?;
-        }
-        let missing = subscribed.missing(link.number, &waiting.channels);
-        if !missing.is_empty() {
-            let answer = link.subscribe(&missing).await.map(|()| redis::Value::Nil);
-            let () = self.server.conclude(&link, Stage::Read, answer)?;
-            subscribed.add(missing);
-        }
-        Ok(())
+    /// Subscribes to the channels, in a task that is not dropped half-way.
+    async fn subscribe(self: &Arc<Self>, channels: &[Key]) -> Result<()> {
+        let (this, channels) = (Arc::clone(self), channels.to_vec());
+        let subscribing = tokio::spawn(async move {
+            let home = Keys::meta(&this.options.prefix);
+            let mut link = this.server.link(&home).await?;
+            match this.listeners.subscribe(&mut link, &channels).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(this.server.broke(&home, &link, error).await),
+            }
+        });
+        let cut_short = |error| ErrorKind::Unavailable.because(error);
+        subscribing.await.map_err(cut_short)?
     }
 
     /// Whether what is waited for has come already.
@@ -197,28 +227,48 @@ impl Inner {
             let found: Found = self.server.read(&call).await?;
             Ok(read::page(log, end, found)?.head != *seen)
         });
-        let shards = (0..self.keys.shards()).flat_map(|shard| {
-            let due = self.keys.due(shard);
-            wait.queues.iter().map(move |queue| (due.clone(), queue))
-        });
-        let queues = shards.map(|(due, queue)| async move {
-            let start = format!("{:04x}{}", queue.as_str().len(), queue.as_str());
-            let mut oldest = redis::cmd("ZRANGEBYLEX");
-            oldest.arg(due).arg(format!("[{start}1")).arg(format!("({start}2"));
-            oldest.arg("LIMIT").arg(0).arg(1);
-            let mut link = self.server.link().await?;
-            let answer = link.send(&oldest).await;
-            let ready: Vec<Vec<u8>> = self.server.conclude(&link, Stage::Read, answer)?;
-            Ok(!ready.is_empty())
-        });
-        let (logs, queues) = futures::try_join!(try_join_all(logs), try_join_all(queues))?;
-        Ok(logs.into_iter().chain(queues).any(|has_come| has_come))
+        let is_ready = async {
+            if wait.queues.is_empty() {
+                return Ok(false);
+            }
+            let due = self.due(0..self.keys.shards(), &wait.queues, None).await?;
+            Ok(!due.is_empty())
+        };
+        let (logs, is_ready) = futures::try_join!(try_join_all(logs), is_ready)?;
+        Ok(is_ready || logs.into_iter().any(|has_come| has_come))
     }
 
-    async fn wait(&self, wait: &Wait) -> Result<()> {
+    /// Those of some shards that have a due run, in their order; all are asked at once. One that
+    /// cannot be asked is no reason to leave the others, unless none of them has one.
+    async fn due(
+        &self,
+        shards: impl Iterator<Item = Shard>,
+        queues: &[Queue],
+        now: Option<Timestamp>,
+    ) -> Result<Vec<Shard>> {
+        let asked = shards.map(|shard| async move {
+            let is_due: Result<bool> =
+                self.server.read(&claim::look(&self.keys, shard, queues, now)).await;
+            (shard, is_due)
+        });
+        let (mut due, mut failed) = (Vec::new(), None);
+        for (shard, is_due) in join_all(asked).await {
+            match is_due {
+                Ok(true) => due.push(shard),
+                Ok(false) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if due.is_empty() => Err(error),
+            _ => Ok(due),
+        }
+    }
+
+    async fn wait(self: &Arc<Self>, wait: &Wait) -> Result<()> {
         let waiting = self.listeners.join(self.channels(wait));
         loop {
-            self.subscribe(&waiting).await?;
+            self.subscribe(&waiting.channels).await?;
             if self.has_come(wait).await? {
                 return Ok(());
             }
@@ -228,6 +278,29 @@ impl Inner {
                 () = sleep_until(Instant::now() + LOOK) => {}
             }
         }
+    }
+
+    /// Claims in one shard.
+    async fn claim(
+        &self,
+        claim: &Claim,
+        turn: Turn,
+        shard: Shard,
+        limit: usize,
+    ) -> Result<Vec<Lease>> {
+        let call = claim::call(&self.keys, turn, shard, claim, limit);
+        let may = |link: &Link| {
+            self.lineage.see(shard, link);
+            match self.turns.is_to_be_told(&claim.queues, self.lineage.changes()) {
+                true => Err(lineage::regressed()),
+                false => Ok(()),
+            }
+        };
+        let (given, link): (Vec<Given>, _) = self.server.run(Stage::Write, &call, may).await?;
+        if !given.is_empty() {
+            self.lineage.note(shard, &link, claim.ticket);
+        }
+        given.into_iter().map(|given| claim::lease(claim, given)).collect()
     }
 }
 
@@ -240,18 +313,24 @@ impl World for RedisWorld {
     async fn append(&self, log: &LogId, append: &Append) -> Result<Appended> {
         append.check(log, &LIMITS)?;
         let this = &*self.0;
-        let call = append::call(&this.keys, log, append, this.options.wait_replicas > 0)?;
-        let mut link = this.server.link().await.map_err(|error| error.log(log.clone()))?;
-        let ticket = append::ticket_of(append);
-        if let Some((ticket, false)) = ticket {
-            this.lineage.check(link.lineage, ticket).map_err(|error| error.log(log.clone()))?;
-        }
-        let answer: Result<Answer> = this.server.write(&mut link, &call).await;
-        let appended = answer.map_err(|error| error.log(log.clone()))?.appended(log)?;
-        if let (Some((ticket, true)), Appended::Committed { .. }) = (ticket, appended) {
-            this.lineage.note(link.lineage, ticket);
-        }
-        Ok(appended)
+        let (shard, right) = (this.keys.shard(log), Right::of(append));
+        let call = append::call(&this.keys, log, append)?;
+        let may = |link: &Link| match right {
+            Right::Lease(ticket) => this.lineage.allow_append(shard, link, ticket),
+            Right::FirstLease(_) | Right::None => Ok(()),
+        };
+        let appended = async {
+            let (answer, link): (Answer, _) = this.server.run(Stage::Write, &call, may).await?;
+            let appended = answer.appended(log)?;
+            if let Appended::Committed { .. } = appended {
+                if let Right::FirstLease(ticket) = right {
+                    this.lineage.note(shard, &link, ticket);
+                }
+                this.server.confirm(&link, this.keys.confirm(shard)).await?;
+            }
+            Ok(appended)
+        };
+        appended.await.map_err(|error: Error| error.log(log.clone()))
     }
 
     async fn read(&self, log: &LogId, after: Position, limit: NonZeroU32) -> Result<Page> {
@@ -262,60 +341,63 @@ impl World for RedisWorld {
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
         let this = &self.0;
-        if this.is_sweep_due() {
-            let this = Arc::clone(this);
-            tokio::spawn(async move {
-                if let Err(error) = this.sweep().await {
-                    tracing::warn!(%error, "closed runs that are kept no longer are still there");
-                }
-            });
+        this.sweep_in_time();
+        let shards = this.keys.shards();
+        let turn = this.turns.next(&claim.queues, shards, this.lineage.changes());
+        let mut shards: Vec<Shard> = turn.shards(shards).collect();
+        if shards.len() > 1 {
+            shards = this.due(shards.into_iter(), &claim.queues, Some(claim.now)).await?;
         }
-        let mut leases = Vec::new();
-        for shard in this.turns.shards(this.keys.shards()) {
-            let missing =
-                claim.limit.get().saturating_sub(u32::try_from(leases.len()).unwrap_or(u32::MAX));
-            if missing == 0 {
+        let limit = usize::try_from(claim.limit.get()).unwrap_or(usize::MAX);
+        let (mut leases, mut failed) = (Vec::new(), None);
+        for shard in shards {
+            if leases.len() >= limit {
                 break;
             }
-            let mut link = match this.server.link().await {
-                Ok(link) => link,
-                // What was claimed is not to be lost with an error.
-                Err(_) if !leases.is_empty() => break,
-                Err(error) => return Err(error),
-            };
-            if leases.is_empty() {
-                this.lineage.tell(link.lineage, &claim.queues)?;
-            }
-            let call = claim::call(&this.keys, &this.turns, shard, claim, missing);
-            let given: Result<Vec<Given>> = this.server.write(&mut link, &call).await;
-            match given {
-                Ok(given) => {
-                    for given in given {
-                        leases.push(claim::lease(claim, given)?);
+            match this.claim(claim, turn, shard, limit - leases.len()).await {
+                Ok(given) => leases.extend(given),
+                // What was claimed, or can be in other shards, is not to be lost with an error.
+                Err(error) => {
+                    let is_over = error.kind() == ErrorKind::Regressed;
+                    failed = Some(error);
+                    if is_over {
+                        break;
                     }
-                    this.lineage.note(link.lineage, claim.ticket);
                 }
-                Err(_) if !leases.is_empty() => break,
-                Err(error) => return Err(error),
             }
         }
-        Ok(leases)
+        match failed {
+            Some(error) if leases.is_empty() => {
+                if error.kind() == ErrorKind::Regressed {
+                    this.make_again().await?;
+                }
+                Err(error)
+            }
+            _ => Ok(leases),
+        }
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
         let this = &*self.0;
-        let about = |error: Error| error.run(lease.run.clone());
+        let shard = this.keys.shard(&lease.run.clone().into());
         let call = claim::renew(&this.keys, lease, until);
-        let mut link = this.server.link().await.map_err(about)?;
-        let answer: Answer = this.server.write(&mut link, &call).await.map_err(about)?;
-        match answer.word.as_str() {
-            "held" => {
-                this.lineage.note(link.lineage, lease.ticket);
-                Ok(Renewed::Held { head: answer.head()? })
+        let may = |link: &Link| this.lineage.allow_renewal(shard, link, lease.ticket);
+        let renewed = async {
+            let (answer, link): (Answer, _) = this.server.run(Stage::Write, &call, may).await?;
+            match answer.word.as_str() {
+                "held" => {
+                    this.lineage.note(shard, &link, lease.ticket);
+                    Ok(Renewed::Held { head: answer.head()? })
+                }
+                "lost" => Ok(Renewed::Lost),
+                "corrupt" => {
+                    let log = LogId::Run(lease.run.clone());
+                    Err(corrupt(&log, None, "a run whose state cannot be read"))
+                }
+                _ => Err(nonsense()),
             }
-            "lost" => Ok(Renewed::Lost),
-            _ => Err(nonsense().run(lease.run.clone())),
-        }
+        };
+        renewed.await.map_err(|error: Error| error.run(lease.run.clone()))
     }
 
     async fn list(&self, list: &List) -> Result<RunPage> {

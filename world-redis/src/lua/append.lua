@@ -1,17 +1,16 @@
 -- Appends to a run's log, by its owner or an outsider.
 -- KEYS: runs, due, about, log
 -- ARGV: run, the owner's ticket or nothing, expected head, head after, kind of the last record,
---   whether it closes, the turn after it or nothing, its time, the tags or '-', channel of queues,
---   touch; the records
-local run, ticket, expected, after, last, closes, turn, time, tags, ready, touch = unpack(ARGV, 1, 11)
-local first = 12
+--   whether it closes, the turn after it or nothing, its time, the tags or '-', channel of queues;
+--   the records
+local run, ticket, expected, after, last, closes, turn, time, tags, ready = unpack(ARGV, 1, 10)
+local first = 11
 local has_records = #ARGV >= first
 local s = load(KEYS[1], run)
 if not s then return {'not open'} end
 local length = redis.call('LLEN', KEYS[4])
 if s.bad or tonumber(s.head) ~= length then return {'corrupt'} end
 if has_records and tonumber(after) <= length and same(KEYS[4], tonumber(expected), first) then
-  if touch == '1' then save(KEYS[1], run, s) end
   return {'committed', s.head}
 end
 if has_records and s.phase == 'closed' then return {'not open'} end
@@ -31,13 +30,18 @@ elseif turn ~= '' then
   if turn == 'parked' and s.phase == 'closed' then s.time = now() end
 end
 local new = place(s, run)
-local about = tags ~= '-' and redis.call('HGET', KEYS[3], run)
+local about
+if tags ~= '-' then
+  about = redis.call('HGET', KEYS[3], run)
+  if not about or about == '' then return {'corrupt'} end
+  about = tags .. about:sub(2 + 16 * about:byte(1))
+end
 if old ~= new then redis.call('ZCARD', KEYS[2]) end
 
 if has_records then redis.call('RPUSH', KEYS[4], unpack(ARGV, first)) end
 save(KEYS[1], run, s)
 move(KEYS[2], old, new)
-if about then redis.call('HSET', KEYS[3], run, tags .. about:sub(2 + 16 * about:byte(1))) end
+if about then redis.call('HSET', KEYS[3], run, about) end
 if old ~= new and s.turn == 'ready' then tell(ready .. s.queue) end
 if has_records and (ticket == '' or closes == '1') then tell(KEYS[4]) end
 return {'committed', s.head}

@@ -1,15 +1,14 @@
 -- Appends to a stream of a run.
 -- KEYS: runs, stream, streams
--- ARGV: run, ticket, expected head, head after, stream's name, touch; the records
-local run, ticket, expected, after, name, touch = unpack(ARGV, 1, 6)
-local first = 7
+-- ARGV: run, ticket, expected head, head after, stream's name; the records
+local run, ticket, expected, after, name = unpack(ARGV, 1, 5)
+local first = 6
 local s = load(KEYS[1], run)
 if not s then return {'not open'} end
 if s.bad then return {'corrupt'} end
 local length = redis.call('LLEN', KEYS[2])
 local head = string.format('%.0f', length)
 if tonumber(after) <= length and same(KEYS[2], tonumber(expected), first) then
-  if touch == '1' then save(KEYS[1], run, s) end
   return {'committed', head}
 end
 if s.phase == 'closed' then return {'not open'} end

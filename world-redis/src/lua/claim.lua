@@ -3,47 +3,73 @@
 -- ARGV: ticket, the time after now, until, the most leases, whether the timed go first; the queues
 local ticket, after, to, limit, timed_first = unpack(ARGV, 1, 5)
 limit = tonumber(limit)
+local chosen, stale = {}, {}
 
--- The due runs of a class. One whose state cannot be read stays where it is, in nobody's way.
-local function candidates(class, last)
-  local found, seen = {}, {}
-  for q = 6, #ARGV do
-    local start = string.format('%04x', #ARGV[q]) .. ARGV[q]
-    local good, offset = 0, 0
-    repeat
-      local members = redis.call('ZRANGEBYLEX', KEYS[2],
-        '[' .. start .. class, '(' .. start .. last, 'LIMIT', offset, limit)
-      for _, member in ipairs(members) do
-        local run = member:sub(#start + 17)
-        local s = load(KEYS[1], run)
-        if s and not s.bad and not seen[run] and place(s, run) == member then
-          seen[run] = true
-          good = good + 1
-          found[#found + 1] = {run = run, s = s, place = member, age = s.time .. run}
-        end
+-- A queue's due runs of a class, one at a time. What has no state that fits is passed over: one
+-- whose state cannot be read stays where it is, in nobody's way; what is not there at all goes.
+local function due(queue, class, last)
+  local start = string.format('%04x', #queue) .. queue
+  local members, at, offset = {}, 0, 0
+  return function()
+    while true do
+      at = at + 1
+      if at > #members then
+        if offset > 0 and #members < 16 then return nil end
+        members = redis.call('ZRANGEBYLEX', KEYS[2],
+          '[' .. start .. class, '(' .. start .. last, 'LIMIT', offset, 16)
+        at, offset = 1, offset + 16
+        if #members == 0 then return nil end
       end
-      offset = offset + #members
-    until good >= limit or #members < limit
+      local member = members[at]
+      local run = member:sub(#start + 17)
+      local s, is_stale = fitting(KEYS[1], member, run)
+      if s then return {run = run, s = s, place = member, age = s.time .. run} end
+      if is_stale then stale[#stale + 1] = member end
+    end
   end
-  table.sort(found, function(a, b) return a.age < b.age end)
-  return found
 end
 
-local one, other = candidates('1', '2'), candidates('2', '2' .. after)
+-- The oldest of all queues, one at a time.
+local function oldest(class, last)
+  local nexts, firsts = {}, {}
+  for q = 6, #ARGV do
+    local n = #nexts + 1
+    nexts[n] = due(ARGV[q], class, last)
+    firsts[n] = nexts[n]() or false
+  end
+  return function()
+    local best
+    for n, first in ipairs(firsts) do
+      if first and (not best or first.age < firsts[best].age) then best = n end
+    end
+    if not best then return nil end
+    local found = firsts[best]
+    firsts[best] = nexts[best]() or false
+    return found
+  end
+end
+
+local one, other = oldest('1', '2'), oldest('2', '2' .. after)
 if timed_first == '1' then one, other = other, one end
-local chosen = {}
-for i = 1, limit do
-  if one[i] then chosen[#chosen + 1] = one[i] end
-  if other[i] then chosen[#chosen + 1] = other[i] end
+local left = 2
+while #chosen < limit and left > 0 do
+  local found = one()
+  if found then
+    chosen[#chosen + 1], left = found, 2
+  else
+    left = left - 1
+  end
+  one, other = other, one
 end
 
 local leases = {}
-for i = 1, math.min(limit, #chosen) do
-  local run, s = chosen[i].run, chosen[i].s
+for i, found in ipairs(chosen) do
+  local run, s = found.run, found.s
   s.attempt = string.format('%.0f', math.min(tonumber(s.attempt) + 1, 4294967295))
   s.turn, s.time, s.ticket = 'leased', to, ticket
   save(KEYS[1], run, s)
-  move(KEYS[2], chosen[i].place, place(s, run))
+  move(KEYS[2], found.place, place(s, run))
   leases[i] = {run, s.attempt, s.head, s.phase}
 end
+for _, member in ipairs(stale) do redis.call('ZREM', KEYS[2], member) end
 return leases

@@ -1,15 +1,14 @@
 -- Makes a run.
 -- KEYS: runs, due, about, ids, log, spent, streams
--- ARGV: run, its state, what never changes of it, channel of its queue, touch; the records
-local run, state, about, ready, touch = unpack(ARGV, 1, 5)
-local first = 6
+-- ARGV: run, its state, what never changes of it, channel of queues; the records
+local run, state, about, ready = unpack(ARGV, 1, 4)
+local first = 5
 if redis.call('EXISTS', KEYS[6]) == 1 then return {'not open'} end
 local old = load(KEYS[1], run)
 local length = redis.call('LLEN', KEYS[5])
 if old then
   if old.bad or tonumber(old.head) ~= length then return {'corrupt'} end
   if length > #ARGV - first and same(KEYS[5], 0, first) then
-    if touch == '1' then save(KEYS[1], run, old) end
     return {'committed', old.head}
   end
   if old.phase == 'closed' then return {'not open'} end

@@ -3,13 +3,10 @@
 -- KEYS: meta, three scratch keys
 -- ARGV: layout, shards if it has to be made
 local meta, list, sorted, text = unpack(KEYS)
-if redis.call('EXISTS', meta) == 0 then
-  redis.call('HSET', meta, 'layout', ARGV[1], 'shards', ARGV[2])
-end
 redis.call('UNLINK', list, sorted, text)
 redis.call('RPUSH', list, 'a')
 redis.call('LRANGE', list, 0, 0)
-redis.call('LSET', list, 0, redis.call('LINDEX', list, 0))
+redis.call('LINDEX', list, 0)
 redis.call('LLEN', list)
 redis.call('ZADD', sorted, 0, 'a')
 redis.call('ZCARD', sorted)
@@ -27,5 +24,11 @@ redis.call('HEXISTS', text, 'a')
 redis.call('HGET', text, 'a')
 redis.call('HLEN', text)
 redis.call('HDEL', text, 'a')
+redis.call('UNLINK', text)
 redis.call('TIME')
+redis.call('PUBLISH', text, '')
+
+if redis.call('EXISTS', meta) == 0 then
+  redis.call('HSET', meta, 'layout', ARGV[1], 'shards', ARGV[2])
+end
 return {redis.call('HGET', meta, 'layout'), redis.call('HGET', meta, 'shards')}

@@ -21,16 +21,16 @@ else
   head = string.format('%.0f', base + length)
 end
 
+-- A few at a time: the next may be as long as a record can be.
 local records, bytes, most = {}, 0, 1048576
-local at, chunk = math.max(after, base) - base, 4
+local at = math.max(after, base) - base
 while at < length and #records < limit and bytes < most do
-  local part = redis.call('LRANGE', KEYS[1], at, at + math.min(chunk, limit - #records) - 1)
+  local part = redis.call('LRANGE', KEYS[1], at, at + math.min(16, limit - #records) - 1)
   for _, record in ipairs(part) do
     bytes = bytes + #record + 32
     if bytes > most and #records > 0 then break end
     records[#records + 1] = record
   end
   at = at + #part
-  if bytes * 4 < most then chunk = math.min(chunk * 2, 1024) end
 end
 return {head, string.format('%.0f', base), records}

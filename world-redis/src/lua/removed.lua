@@ -1,7 +1,7 @@
 -- The last of a deleted run: its streams are gone, and so it need not be found again.
 -- KEYS: due, streams
--- ARGV: run
+-- ARGV: places among the closed runs
 redis.call('ZCARD', KEYS[1])
 redis.call('UNLINK', KEYS[2])
-redis.call('ZREM', KEYS[1], '00003000000000000000' .. ARGV[1])
+redis.call('ZREM', KEYS[1], unpack(ARGV))
 return {'done'}

@@ -35,17 +35,27 @@ local function move(due, old, new)
   end
 end
 
+-- The state of a run that stands at this place of the index; otherwise nothing, and whether the
+-- place is nobody's.
+local function fitting(runs, member, run)
+  local s = load(runs, run)
+  if not s then return nil, true end
+  if s.bad then return nil, false end
+  if place(s, run) ~= member then return nil, true end
+  return s
+end
+
 -- The server's time, from which a closed run is kept.
 local function now()
   local time = redis.call('TIME')
   return string.format('%015.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
--- Whether the records from ARGV[first] on stand in the log after this many.
+-- Whether the records from ARGV[first] on stand in the log after this many. Bodies are unique, so
+-- the first that differs is nearly always the first.
 local function same(log, before, first)
-  local stored = redis.call('LRANGE', log, before, before + #ARGV - first)
   for i = first, #ARGV do
-    if stored[i - first + 1] ~= ARGV[i] then return false end
+    if redis.call('LINDEX', log, before + i - first) ~= ARGV[i] then return false end
   end
   return true
 end

@@ -2,12 +2,7 @@
 
 use std::collections::HashMap;
 
-use redis::{
-    RedisResult, Value,
-    aio::MultiplexedConnection,
-    cluster_async::ClusterConnection,
-    cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo},
-};
+use redis::{RedisResult, aio::MultiplexedConnection};
 use world_core::{Error, ErrorKind, Result};
 
 use crate::error::{Stage, explain};
@@ -41,39 +36,50 @@ impl Info {
     }
 }
 
-/// Checks one server.
-pub(super) async fn server(connection: &mut MultiplexedConnection) -> Result<Identity> {
+/// When a server is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// The World is opened.
+    Opening,
+    /// The connection is made anew, or one to another node.
+    Reconnecting,
+}
+
+/// Checks a server, which is to be a node of a Cluster or not.
+pub(super) async fn server(
+    connection: &mut MultiplexedConnection,
+    is_node: bool,
+    when: When,
+) -> Result<Identity> {
     let text: RedisResult<String> = redis::cmd("INFO").query_async(connection).await;
     let info = Info::parse(&text.map_err(|error| explain(Stage::Connect, error))?);
     check(&info)?;
-    if info.get("cluster_enabled") == "1" {
-        return Err(unsuitable(
-            "the server is a node of a Redis Cluster",
-            "write redis-cluster://host:6379",
-        ));
-    }
-    Ok(info.identity())
-}
-
-/// Checks the masters of a Cluster.
-pub(super) async fn cluster(connection: &mut ClusterConnection) -> Result<()> {
-    let masters = (MultipleNodeRoutingInfo::AllMasters, None::<ResponsePolicy>);
-    let answer =
-        connection.route_command(redis::cmd("INFO"), RoutingInfo::MultiNode(masters)).await;
-    let nodes: HashMap<String, String> = answer
-        .and_then(|value: Value| Ok(redis::from_redis_value(value)?))
-        .map_err(|error| explain(Stage::Connect, error))?;
-    for text in nodes.values() {
-        let info = Info::parse(text);
-        check(&info)?;
-        if info.get("cluster_enabled") != "1" {
+    match (info.get("cluster_enabled") == "1", is_node) {
+        (true, false) => {
+            return Err(unsuitable(
+                "the server is a node of a Redis Cluster",
+                "write redis-cluster://host:6379",
+            ));
+        }
+        (false, true) => {
             return Err(unsuitable(
                 "the server is not a node of a Redis Cluster",
                 "write redis://host:6379",
             ));
         }
+        _ => {}
     }
-    Ok(())
+    // A node that is a replica says itself who the master is.
+    if !is_node && info.get("role") != "master" {
+        let what = "the server is a replica, which takes no writes";
+        return Err(match when {
+            When::Opening => unsuitable(what, "name the master, or an address that leads to it"),
+            // A new master is being chosen.
+            When::Reconnecting => Error::new(ErrorKind::Unavailable, what)
+                .help("it is tried again; if it stays so, name the master"),
+        });
+    }
+    Ok(info.identity())
 }
 
 fn check(info: &Info) -> Result<()> {
@@ -93,12 +99,6 @@ fn check(info: &Info) -> Result<()> {
     if info.get("loading") == "1" {
         return Err(Error::new(ErrorKind::Unavailable, "the server is loading its data")
             .help("try again when it has"));
-    }
-    if info.get("role") != "master" {
-        return Err(unsuitable(
-            "the server is a replica, which takes no writes",
-            "name the master, or an address that leads to it",
-        ));
     }
     let policy = info.get("maxmemory_policy");
     if !policy.is_empty() && policy != "noeviction" {

@@ -1,98 +1,171 @@
-//! One server, and the one connection to it.
+//! One server, and the connection to it, made anew when it breaks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionAddr, ProtocolVersion, PushInfo,
+    aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use world_core::Result;
 
 use crate::{
-    error::{Stage, explain},
+    error::{Stage, explain, no_answer},
     listeners::Listeners,
     options::Options,
 };
 
-use super::{Link, Wire, check};
+use super::{
+    Link, Source, check,
+    check::{Identity, When},
+    confirm::Confirming,
+};
+
+/// What every server of a World is connected with.
+#[derive(Debug)]
+pub(super) struct Maker {
+    pub(super) options: Options,
+    listeners: Arc<Listeners>,
+    /// The connections and servers made so far.
+    numbers: Arc<AtomicU64>,
+}
 
 /// One server, and how to connect to it again.
 pub(super) struct One {
     client: Client,
     config: AsyncConnectionConfig,
+    is_node: bool,
+    numbers: Arc<AtomicU64>,
+    node: u64,
+    confirming: Arc<Confirming>,
     current: Mutex<Option<Link>>,
-    /// Held while a connection is made, so that it is made once; and what is known of the last.
+    /// How often a connection was tried for.
+    tried: AtomicU64,
+    /// Held while a connection is made, so that it is made once; and what answered last.
     last: tokio::sync::Mutex<Last>,
 }
 
 #[derive(Default)]
 struct Last {
-    number: u64,
     lineage: u64,
-    identity: Option<check::Identity>,
+    identity: Option<Identity>,
 }
 
-/// Each command is sent at once: by default the library lets the system wait for more to send.
-pub(super) fn tcp_settings() -> TcpSettings {
-    TcpSettings::default().set_nodelay(true)
-}
+impl Maker {
+    pub(super) fn new(options: Options, listeners: Arc<Listeners>) -> Self {
+        Self { options, listeners, numbers: Arc::default() }
+    }
 
-impl One {
-    pub(super) fn new(
-        info: &ConnectionInfo,
-        options: &Options,
-        listeners: &Arc<Listeners>,
-    ) -> Result<Self> {
-        // What is published arrives on the same connection, which RESP3 is for.
+    /// A server by its client; in a Cluster, a node.
+    pub(super) fn one(&self, client: Client, is_node: bool) -> Result<One> {
+        let info = client.get_connection_info();
+        // What is published arrives on the same connection, which RESP3 is for. And each command
+        // is sent at once: by default the library lets the system wait for more to send.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info.clone().set_redis_settings(settings).set_tcp_settings(tcp_settings());
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let info = info.clone().set_redis_settings(settings).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(|error| explain(Stage::Connect, error))?;
-        let listeners = Arc::clone(listeners);
+        let listeners = Arc::clone(&self.listeners);
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(options.connect_timeout))
-            .set_response_timeout(Some(options.response_timeout))
+            .set_connection_timeout(Some(self.options.connect_timeout))
+            .set_response_timeout(Some(self.options.response_timeout))
             .set_push_sender(move |push: PushInfo| {
                 listeners.hear(&push);
                 Ok::<(), std::convert::Infallible>(())
             });
-        Ok(Self { client, config, current: Mutex::default(), last: tokio::sync::Mutex::default() })
+        Ok(One {
+            confirming: Arc::new(Confirming::new(client.clone(), &self.options)),
+            client,
+            config,
+            is_node,
+            node: next(&self.numbers),
+            numbers: Arc::clone(&self.numbers),
+            current: Mutex::default(),
+            tried: AtomicU64::new(0),
+            last: tokio::sync::Mutex::default(),
+        })
+    }
+}
+
+impl One {
+    /// The first connection, for which more is asked of the server.
+    pub(super) async fn first_link(&self) -> Result<Link> {
+        self.link_when(When::Opening).await
     }
 
     /// The connection there is, or a new one.
     pub(super) async fn link(&self) -> Result<Link> {
+        self.link_when(When::Reconnecting).await
+    }
+
+    async fn link_when(&self, when: When) -> Result<Link> {
         if let Some(link) = self.current() {
             return Ok(link);
         }
+        let tried = self.tried.load(Ordering::Acquire);
         let mut last = self.last.lock().await;
         if let Some(link) = self.current() {
             return Ok(link);
         }
-        let mut connection = self
-            .client
-            .get_multiplexed_async_connection_with_config(&self.config)
-            .await
-            .map_err(|error| explain(Stage::Connect, error))?;
-        let identity = check::server(&mut connection).await?;
-        last.number += 1;
-        if last.identity.replace(identity.clone()).is_some_and(|before| before != identity) {
-            // It was started anew, or another has taken its place.
-            last.lineage += 1;
-            tracing::warn!("another Redis server answers: what it does not know was lost");
+        if self.tried.load(Ordering::Acquire) != tried {
+            return Err(no_answer()); // while this one waited, another has tried for it
         }
-        let link = Link { wire: Wire::One(connection), number: last.number, lineage: last.lineage };
+        let made = self.connect(when).await;
+        self.tried.fetch_add(1, Ordering::AcqRel);
+        let (connection, identity) = made?;
+        if last.identity.replace(identity.clone()).is_some_and(|before| before != identity) {
+            last.lineage += 1;
+            tracing::warn!(
+                "a Redis server was started anew, or another has taken its place: what it does \
+                 not know is lost"
+            );
+        }
+        let link = Link {
+            connection,
+            confirming: Arc::clone(&self.confirming),
+            number: next(&self.numbers),
+            source: Source { node: self.node, lineage: last.lineage },
+        };
         *self.lock() = Some(link.clone());
         Ok(link)
     }
 
+    async fn connect(&self, when: When) -> Result<(MultiplexedConnection, Identity)> {
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
+        let mut connection = connecting.await.map_err(|error| explain(Stage::Connect, error))?;
+        let identity = check::server(&mut connection, self.is_node, when).await?;
+        Ok((connection, identity))
+    }
+
     /// Gives a connection up, if it is still the one there is.
-    pub(super) fn give_up(&self, number: u64) {
-        self.lock().take_if(|link| link.number == number);
+    pub(super) fn give_up(&self, link: &Link) {
+        self.lock().take_if(|current| current.number == link.number);
+    }
+
+    pub(super) fn address(&self) -> &ConnectionAddr {
+        self.client.get_connection_info().addr()
     }
 
     fn current(&self) -> Option<Link> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Link>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Link>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl fmt::Debug for One {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("One").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+fn next(numbers: &AtomicU64) -> u64 {
+    numbers.fetch_add(1, Ordering::Relaxed) + 1
 }

@@ -1,0 +1,56 @@
+//! Waiting for replicas, many writes at once.
+//!
+//! `WAIT` holds up its connection, and speaks of what that connection has written. So it has one
+//! of its own, which first writes a key: whatever the server wrote before that, it sends before it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
+use tokio::sync::Mutex;
+
+use crate::options::Options;
+
+/// The connection that waits, and up to which of those who wait it has waited.
+pub(super) struct Confirming {
+    client: Client,
+    config: AsyncConnectionConfig,
+    came: AtomicU64,
+    waited: Mutex<Waited>,
+}
+
+#[derive(Default)]
+struct Waited {
+    connection: Option<MultiplexedConnection>,
+    up_to: u64,
+    confirmed: u64,
+}
+
+impl Confirming {
+    pub(super) fn new(client: Client, options: &Options) -> Self {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(options.connect_timeout))
+            .set_response_timeout(Some(options.wait_timeout + options.response_timeout));
+        Self { client, config, came: AtomicU64::new(0), waited: Mutex::default() }
+    }
+
+    /// How many replicas have what the server had written when this began.
+    pub(super) async fn confirmed(&self, key: Vec<u8>, options: &Options) -> RedisResult<u64> {
+        let number = self.came.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut waited = self.waited.lock().await;
+        if waited.up_to >= number {
+            return Ok(waited.confirmed); // another has waited for this one, too
+        }
+        let up_to = self.came.load(Ordering::Acquire);
+        let mut connection = match waited.connection.take() {
+            Some(connection) => connection,
+            None => self.client.get_multiplexed_async_connection_with_config(&self.config).await?,
+        };
+        let millis = u64::try_from(options.wait_timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut wait = redis::pipe();
+        wait.cmd("SET").arg(key).arg("").arg("EX").arg(60).ignore();
+        wait.cmd("WAIT").arg(options.wait_replicas).arg(millis);
+        let (confirmed,): (u64,) = wait.query_async(&mut connection).await?;
+        *waited = Waited { connection: Some(connection), up_to, confirmed };
+        Ok(confirmed)
+    }
+}

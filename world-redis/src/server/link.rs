@@ -1,0 +1,86 @@
+//! A connection that several tasks use at once.
+
+use std::sync::Arc;
+
+use redis::{Cmd, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection};
+
+use crate::{options::Options, script::Call};
+
+use super::confirm::Confirming;
+
+/// A connection to a server.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) confirming: Arc<Confirming>,
+    /// Which connection: each has a number above those made before it.
+    pub(crate) number: u64,
+    /// Which store is at its other end.
+    pub(crate) source: Source,
+}
+
+/// A store that answers: another one may know less than was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// The address.
+    pub(super) node: u64,
+    /// How often something else has come to answer there.
+    pub(super) lineage: u64,
+}
+
+impl Link {
+    /// Runs a script; one that the server does not know has not run, and is made known to it.
+    pub(super) async fn call(&mut self, call: &Call) -> RedisResult<Value> {
+        let command = call.command();
+        match self.send(&command).await {
+            Err(error) if is_unknown_script(&error) => {
+                self.load(call).await?;
+                self.send(&command).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Runs a script where the keys of a moving slot are to be.
+    pub(super) async fn asked(&mut self, call: &Call) -> RedisResult<Value> {
+        let mut asking = redis::pipe();
+        asking.cmd("ASKING").ignore().add_command(call.command());
+        let answer: RedisResult<(Value,)> = match asking.query_async(&mut self.connection).await {
+            Err(error) if is_unknown_script(&error) => {
+                self.load(call).await?;
+                asking.query_async(&mut self.connection).await
+            }
+            answer => answer,
+        };
+        answer.map(|(answer,)| answer)
+    }
+
+    async fn load(&mut self, call: &Call) -> RedisResult<Value> {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(call.script.code);
+        self.send(&load).await
+    }
+
+    pub(super) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        command.query_async(&mut self.connection).await
+    }
+
+    /// How many replicas have what was written on this server so far.
+    pub(super) async fn confirmed(&self, key: Vec<u8>, options: &Options) -> RedisResult<u64> {
+        self.confirming.confirmed(key, options).await
+    }
+
+    /// Asks to be told what is published on these channels.
+    pub(crate) async fn subscribe(&mut self, channels: &[Vec<u8>]) -> RedisResult<()> {
+        self.connection.subscribe(channels).await
+    }
+
+    /// Asks to be told no more.
+    pub(crate) async fn unsubscribe(&mut self, channels: &[Vec<u8>]) -> RedisResult<()> {
+        self.connection.unsubscribe(channels).await
+    }
+}
+
+fn is_unknown_script(error: &redis::RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+}
