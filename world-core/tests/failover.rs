@@ -118,12 +118,12 @@ impl World for Failover {
         self.world().read(log, after, limit).await
     }
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
-        {
-            let mut state = self.state.lock().unwrap();
-            if std::mem::take(&mut state.tells_claim) {
-                state.claims_refused += 1;
-                return Err(regressed());
+        if std::mem::take(&mut self.state.lock().unwrap().tells_claim) {
+            self.state.lock().unwrap().claims_refused += 1;
+            for _ in 0..10 {
+                yield_now().await; // another claim is answered first, if it may be
             }
+            return Err(regressed());
         }
         let leases = self.world().claim(claim).await?;
         let mut state = self.state.lock().unwrap();
@@ -274,6 +274,8 @@ async fn a_program_that_rested_through_a_failover_is_not_resumed() {
     t.turn().await.unwrap();
     assert_eq!(*tour.bodies.lock().unwrap(), [1, 2]);
     tour.world.fail_over(run.id(), 2, false).await; // the second visit, and the sleep
+    let (one, other) = tokio::join!(t.turn(), t.turn()); // of two claims, one is told
+    one.and(other).unwrap();
     let told = t.finish(&run).await.unwrap();
     assert_eq!(told, [1, 3, 4, 5]);
     tour.has_ended(&t, run.id(), &told, &[1, 2, 2, 3, 4]).await;
@@ -304,6 +306,22 @@ async fn a_store_that_regresses_without_end_ends_the_turn_and_not_the_run() {
     assert!(world.calls() < 50, "{}", world.calls());
     IS_HEALED.store(true, SeqCst);
     assert_eq!(t.finish(&run).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_once_is_followed_by_a_replay_at_once() {
+    const TWO: Workflow<u64, u64> = Workflow::new("two");
+    for (method, nth) in [(Method::Append, 2), (Method::Append, 3), (Method::Read, 1)] {
+        let world = broken(move |called, number| (called, number) == (method, nth));
+        let t = TestEngine::on(world).workflow(TWO, async |mut ctx: Ctx, input: u64| {
+            let sum = ctx.step("step", async || Ok::<_, StepError>(input + 1)).await?;
+            ctx.step("step", async || Ok::<_, StepError>(sum + 1)).await
+        });
+        let run = t.start(TWO, 1).await.unwrap();
+        t.turn().await.unwrap();
+        let status = run.status().await.unwrap();
+        assert!(matches!(status, Status::Completed), "{method} {nth}: {status:?}");
+    }
 }
 
 #[tokio::test]
