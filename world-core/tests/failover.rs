@@ -274,6 +274,7 @@ async fn a_program_that_rested_through_a_failover_is_not_resumed() {
     t.turn().await.unwrap();
     assert_eq!(*tour.bodies.lock().unwrap(), [1, 2]);
     tour.world.fail_over(run.id(), 2, false).await; // the second visit, and the sleep
+    tour.clock.advance(Duration::from_secs(3_600)); // the program from before could go on
     let (one, other) = tokio::join!(t.turn(), t.turn()); // of two claims, one is told
     one.and(other).unwrap();
     let told = t.finish(&run).await.unwrap();
