@@ -27,7 +27,9 @@ pub enum ErrorKind {
     Unsupported,
     /// The store is set up so that the contract cannot hold.
     Unsuitable,
-    /// The store has lost acknowledged writes; the run was dropped and is replayed from what is left.
+    /// The store has lost acknowledged writes, or may have; nothing was done. What it has left is
+    /// to be read again: an engine drops its programs and replays them. It is not sent again as it
+    /// is. See "Durability" in `docs/contract.md`.
     Regressed,
     /// Too many others write here; nothing was lost.
     Busy,

@@ -58,7 +58,7 @@ pub struct Lease {
     pub attempt: u32,
     /// When it runs out, unless it is renewed.
     pub until: Timestamp,
-    /// The run's head when it was claimed.
+    /// The run's head when it was claimed; 0 in the renewal of an owner that begins anew.
     pub head: Position,
     /// Whether the run is closed, and wants a worker only to pay its debts or to be deleted.
     pub closed: bool,

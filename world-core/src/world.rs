@@ -63,7 +63,9 @@ pub trait World: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unknown` when it may have happened, `Unavailable` when it did not, `TooLarge` and
-    /// `Invalid` before anything is written.
+    /// `Invalid` before anything is written. `Regressed`, with nothing written, for an owner whose
+    /// ticket was confirmed (by a claim, a creator or a renewal at head 0) before the store may
+    /// have lost what it acknowledged: it has to drop what it knows of the log and read it again.
     async fn append(&self, log: &LogId, append: &Append) -> Result<Appended>;
 
     /// Reads the records after a position, at most `limit` (rules R1 to R3).
@@ -75,10 +77,14 @@ pub trait World: Debug + Send + Sync + 'static {
     /// Takes leases on due runs (rules L1, L2, L5). A lost answer is a lost lease: it runs out.
     ///
     /// # Errors
-    /// `Unavailable` or `Unknown`; a claim is never sent again.
+    /// `Unavailable` or `Unknown`; a claim is never sent again. `Regressed`, with nothing claimed,
+    /// for the first claim of its queues after the store may have lost what it acknowledged:
+    /// whoever keeps programs from before has to drop them. The next claim claims.
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>>;
 
-    /// Moves the end of a lease (rule L3) and reports the head.
+    /// Moves the end of a lease (rule L3) and reports the head. A lease that states the head 0 is
+    /// that of an owner who has dropped what it knew: a World that says `Regressed` confirms the
+    /// ticket again, and does so for no other renewal.
     ///
     /// # Errors
     /// `Unavailable` or `Unknown`; it may be sent again.

@@ -77,6 +77,17 @@ async fn retry_does_not_repeat_what_will_be_wrong_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retry_says_that_a_store_regressed_whatever_came_before() {
+    let faulty = Arc::new(FaultLayer::new(MemoryWorld::new(), |seen| match seen.nth {
+        1 => Fault::AnswerLost,
+        _ => Fault::Error(ErrorKind::Regressed),
+    }));
+    let world = RetryLayer::new(faulty.clone()).bounds(BOUNDS);
+    let error = world.append(&run("a"), &create(Due::Now, 0)).await.unwrap_err();
+    assert_eq!((error.kind(), faulty.calls()), (ErrorKind::Regressed, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_never_sends_a_claim_again() {
     for fault in [Fault::Lost, Fault::AnswerLost] {
         let faulty = broken(&MemoryWorld::new(), Method::Claim, 1, fault);

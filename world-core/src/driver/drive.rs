@@ -26,7 +26,7 @@ use super::{
     session::{Halt, Session},
 };
 use crate::{
-    error::Result,
+    error::{ErrorKind, Result},
     event::Event,
     ids::{Position, Timestamp},
     lease::{Lease, Renewed},
@@ -59,7 +59,10 @@ pub(super) enum Stop {
 
 impl<E: Into<Halt>> From<E> for Stop {
     fn from(halt: E) -> Self {
-        Self::Halt(halt.into())
+        match halt.into() {
+            Halt::Error(error) if error.kind() == ErrorKind::Regressed => Self::Regressed,
+            halt => Self::Halt(halt),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The engine: a World, a seal, and the workflows that run on them.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc};
 
 use tokio::sync::Semaphore;
 
@@ -10,14 +10,16 @@ use super::{
     clock::Clock,
     hub::Hub,
     options::{Options, Residency},
+    session::Session,
     worker::{Crew, Worker},
 };
 use crate::{
     context::Registered,
     entropy,
+    error::{ErrorKind, Result},
     ids::{Queue, Timestamp, WorkflowName},
     layer::RetryLayer,
-    lease::Ticket,
+    lease::{Claim, Lease, Ticket},
     record::Due,
     replay::{Hydration, HydrationCounters, HydrationCounts},
     seal::Seal,
@@ -101,6 +103,34 @@ impl Inner {
     /// The last rest of a run that ends now: until its time of retention is over.
     pub(super) fn rest_of_closed(&self, now: Timestamp) -> Due {
         self.options.retention.map_or(Due::Never, |retention| Due::At(now.plus(retention)))
+    }
+
+    /// Claims runs, each with its program where that is in memory.
+    pub(super) async fn claim(&self, limit: NonZeroU32) -> Result<Vec<(Lease, Option<Session>)>> {
+        let _claiming = self.hub.claiming.lock().await;
+        let leases = match self.claim_once(limit).await {
+            Err(error) if error.kind() == ErrorKind::Regressed => self.claim_once(limit).await?,
+            claimed => claimed?,
+        };
+        let with_program = |lease: Lease| {
+            let session = self.hub.take(&lease.run);
+            (lease, session)
+        };
+        Ok(leases.into_iter().map(with_program).collect())
+    }
+
+    async fn claim_once(&self, limit: NonZeroU32) -> Result<Vec<Lease>> {
+        let now = self.clock.now();
+        self.hub.pass(now);
+        let (ticket, until) = (Self::ticket(), now.plus(self.options.lease));
+        let queues = self.queues.clone();
+        let claimed = self.world.claim(&Claim { queues, ticket, now, until, limit }).await;
+        claimed.inspect_err(|error| {
+            if error.kind() == ErrorKind::Regressed {
+                tracing::error!(%error, "all programs are dropped, and replayed when next claimed");
+                self.hub.drop_all();
+            }
+        })
     }
 
     pub(super) fn ticket() -> Ticket {

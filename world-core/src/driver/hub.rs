@@ -89,6 +89,9 @@ impl Drop for Driven {
 pub(super) struct Hub {
     state: Mutex<State>,
     residents_max: usize,
+    /// Held from a claim until its programs are taken, or all of them dropped: what a store has
+    /// lost it says to one claim, and none after it is to take a program from before.
+    pub(super) claiming: tokio::sync::Mutex<()>,
     /// A run may have become due.
     pub(super) work: Notify,
 }
@@ -102,12 +105,19 @@ struct State {
     residents: HashMap<RunId, (u64, Session)>,
     oldest: BTreeMap<u64, RunId>,
     kept: u64,
+    /// How often everything was dropped.
+    generation: u64,
     due: BTreeSet<(Timestamp, RunId)>,
 }
 
 impl Hub {
     pub(super) fn new(residents_max: usize) -> Self {
-        Self { state: Mutex::default(), residents_max, work: Notify::new() }
+        Self {
+            state: Mutex::default(),
+            residents_max,
+            claiming: tokio::sync::Mutex::default(),
+            work: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -178,6 +188,10 @@ impl Hub {
         let mut dropped = Vec::new();
         {
             let mut state = self.state();
+            if session.generation() != state.generation {
+                drop(state);
+                return; // the store has lost something since the program began
+            }
             state.kept += 1;
             let (number, run) = (state.kept, session.run().clone());
             state.oldest.insert(number, run.clone());
@@ -192,6 +206,22 @@ impl Hub {
             }
         }
         drop(dropped); // user code: not under the lock
+    }
+
+    /// Drops all programs, also those in a turn once they come back: the store may have lost what
+    /// they have seen.
+    pub(super) fn drop_all(&self) {
+        let mut state = self.state();
+        state.generation += 1;
+        state.oldest.clear();
+        let dropped = std::mem::take(&mut state.residents);
+        drop(state);
+        drop(dropped); // user code: not under the lock
+    }
+
+    /// How often all programs were dropped.
+    pub(super) fn generation(&self) -> u64 {
+        self.state().generation
     }
 
     /// Says that a run rests until a time.
@@ -248,6 +278,20 @@ mod tests {
         assert!(hub.take(&run("b")).is_none(), "it has rested longest");
         assert!(hub.take(&run("a")).is_some() && hub.take(&run("c")).is_some());
         assert!(hub.state().oldest.is_empty() && hub.state().residents.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_program_from_before_everything_was_dropped_is_not_kept() {
+        let engine = Engine::builder(MemoryWorld::new()).without_encryption().build().unwrap();
+        let (hub, run) = (&engine.inner().hub, RunId::new("a").unwrap());
+        hub.keep(session(&engine, "a").await, Timestamp::ZERO);
+        let in_a_turn = session(&engine, "a").await;
+        hub.drop_all();
+        assert!(hub.take(&run).is_none());
+        hub.keep(in_a_turn, Timestamp::ZERO);
+        assert!(hub.take(&run).is_none() && hub.state().oldest.is_empty());
+        hub.keep(session(&engine, "a").await, Timestamp::ZERO);
+        assert!(hub.take(&run).is_some(), "it began after that");
     }
 
     #[tokio::test]

@@ -19,6 +19,8 @@ const DELIVERIES_A_TURN: u64 = 256;
 #[derive(Debug)]
 pub(super) struct Session {
     run: RunId,
+    /// How often the engine had been told of a store that lost something when this began.
+    generation: u64,
     seal: LogSeal,
     hydration: Arc<Hydration>,
     /// The program; none before the first event and after it was blocked.
@@ -62,6 +64,7 @@ impl Session {
     pub(super) fn new(run: RunId, seal: LogSeal, engine: &Inner, backlog: Vec<Record>) -> Self {
         Self {
             run,
+            generation: engine.hub.generation(),
             seal,
             hydration: Arc::new(engine.hydration()),
             program: None,
@@ -89,6 +92,10 @@ impl Session {
 
     pub(super) fn run(&self) -> &RunId {
         &self.run
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(super) fn seal(&self) -> &LogSeal {

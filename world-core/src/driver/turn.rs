@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
+
 use super::{
     drive::{Drive, Rest, Stop},
     engine::{Engine, Inner},
@@ -12,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Failure, FailureKind, Logged},
     ids::{LogId, Position, Timestamp},
-    lease::{Claim, Lease, Renewed},
+    lease::{Lease, Renewed},
     record::{Append, Appended, By, Due, Kind},
     replay::Blocked,
     seal::LogSeal,
@@ -28,26 +30,24 @@ const BLOCKED_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::fr
 /// The most records at the end of a log among which a note of the same reason is looked for.
 const NOTES_MAX: u64 = 64;
 
+/// How often in a row a turn replays its run from what a store has left, without progress.
+const REPLAYS_MAX: u32 = 2;
+
 /// How long a run rests whose key is missing or whose store fails.
 const FAILED_REST: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Claims what is due, as a worker would.
-    pub(crate) async fn claim(&self, limit: NonZeroU32) -> Result<Vec<Lease>> {
-        let engine = self.inner();
-        let now = engine.clock.now();
-        engine.hub.pass(now);
-        let (ticket, until) = (Inner::ticket(), now.plus(engine.options.lease));
-        let queues = engine.queues.clone();
-        engine.world.claim(&Claim { queues, ticket, now, until, limit }).await
-    }
-
-    /// Takes a turn with a run in this task, as a worker would in one of its own.
-    pub(crate) async fn take_turn(&self, lease: Lease) {
-        let engine = self.inner();
-        let driven = engine.hub.enter(&lease.run);
-        let session = engine.hub.take(&lease.run);
-        take(engine, lease, driven.signal(), session).await;
+    /// Claims what is due, as a worker would, and gives the turn with each run, to be taken.
+    pub(crate) async fn claim(&self, limit: NonZeroU32) -> Result<Vec<BoxFuture<'static, ()>>> {
+        let claimed = self.inner().claim(limit).await?.into_iter();
+        let turns = claimed.map(|(lease, session)| -> BoxFuture<'static, ()> {
+            let engine = Arc::clone(self.inner());
+            Box::pin(async move {
+                let driven = engine.hub.enter(&lease.run);
+                take(&engine, lease, driven.signal(), session).await;
+            })
+        });
+        Ok(turns.collect())
     }
 }
 
@@ -68,33 +68,63 @@ pub(super) async fn take(
         tracing::warn!(%run, %error, "the lease of a run without progress was not prolonged");
         return;
     }
-    for _ in 0..2 {
-        match drive(engine, &lease, signal, session.take()).await {
-            Ok(()) => return,
-            Err((Stop::Lost, _)) => {
+    let mut replays_left = REPLAYS_MAX;
+    loop {
+        let Err((stop, place)) = drive(engine, &lease, signal, session.take()).await else {
+            return;
+        };
+        let has_progressed = place.head > lease.head;
+        let written = match stop {
+            Stop::Lost => {
                 tracing::info!(%run, "another worker has the run, or it is over");
                 return;
             }
-            Err((Stop::Regressed, _)) => {
-                tracing::error!(
-                    %run,
-                    kind = %ErrorKind::Regressed,
-                    "the store has lost acknowledged records; the run is replayed from what is left"
-                );
-                // The lease may be lost with them; if not, its head is what is left.
-                match engine.world.renew(&lease, lease.until).await {
-                    Ok(Renewed::Held { head }) => lease.head = head,
-                    _ => return,
-                }
-            }
-            Err((Stop::Halt(Halt::Blocked(blocked)), place)) => {
-                return block(engine, &lease, &blocked, place).await;
-            }
-            Err((Stop::Halt(Halt::Error(error)), place)) => {
-                return fail(engine, &lease, &error, place).await;
-            }
+            Stop::Regressed => Written::Regressed,
+            Stop::Halt(Halt::Blocked(blocked)) => block(engine, &lease, &blocked, place).await,
+            Stop::Halt(Halt::Error(error)) => fail(engine, &lease, &error, place).await,
+        };
+        if written == Written::Done {
+            return;
+        }
+        tracing::error!(
+            %run,
+            kind = %ErrorKind::Regressed,
+            "the store has lost acknowledged records; the run is replayed from what is left"
+        );
+        if has_progressed {
+            replays_left = REPLAYS_MAX;
+        }
+        if replays_left == 0 || !begin_anew(engine, &mut lease).await {
+            return; // whoever claims it when the lease has run out replays it
+        }
+        replays_left -= 1;
+    }
+}
+
+/// Renews the lease of a run whose program was dropped; false if it is lost as well.
+async fn begin_anew(engine: &Inner, lease: &mut Lease) -> bool {
+    lease.until = lease.until.max(engine.clock.now().plus(engine.options.lease));
+    lease.head = Position::START; // so the World is told that the owner has seen nothing
+    match engine.world.renew(lease, lease.until).await {
+        Ok(Renewed::Held { head }) => {
+            lease.head = head;
+            true
+        }
+        Ok(Renewed::Lost) => false,
+        Err(error) => {
+            tracing::warn!(run = %lease.run, %error, "the lease was not renewed for a replay");
+            false
         }
     }
+}
+
+/// What became of the last append of a turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It is in the log, or nothing more can be done.
+    Done,
+    /// The store has lost what this turn rests on.
+    Regressed,
 }
 
 /// What is known of a log when its drive stops.
@@ -116,13 +146,15 @@ async fn drive(
             Ok(session) => session,
             Err(error) => {
                 let place = Place { seal: None, head: lease.head };
-                return Err((Stop::Halt(error.into()), place));
+                return Err((error.into(), place));
             }
         },
     };
     if is_poisonous(engine, lease) {
-        poison(engine, lease, session.seal()).await;
-        return Ok(());
+        return match poison(engine, lease, session.seal()).await {
+            Written::Done => Ok(()),
+            Written::Regressed => Err((Stop::Regressed, Place { seal: None, head: lease.head })),
+        };
     }
     let mut drive = Drive::new(engine, lease.clone(), Arc::clone(signal), session);
     let stop = match drive.run().await {
@@ -180,7 +212,8 @@ async fn retire(engine: &Inner, lease: &Lease) {
         }
         return;
     }
-    write(engine, lease, None, lease.head, None, Due::Never).await;
+    // If the store has lost something, the run is claimed again when this lease has run out.
+    let _ = write(engine, lease, None, lease.head, None, Due::Never).await;
 }
 
 fn is_poisonous(engine: &Inner, lease: &Lease) -> bool {
@@ -188,7 +221,7 @@ fn is_poisonous(engine: &Inner, lease: &Lease) -> bool {
 }
 
 /// Ends a run that has killed its workers too often.
-async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) {
+async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) -> Written {
     let claims = lease.attempt - 1;
     tracing::error!(run = %lease.run, claims, "the run is ended: it brought down its workers");
     let failure = Failure {
@@ -198,12 +231,12 @@ async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) {
     };
     let end = Event::RunFailed { failure };
     let rest = engine.rest_of_closed(engine.clock.now());
-    write(engine, lease, Some(seal), lease.head, Some(end), rest).await;
+    write(engine, lease, Some(seal), lease.head, Some(end), rest).await
 }
 
 /// Notes why the code cannot go on with the log, once for each reason, and lets the run rest: the
 /// next deployment may heal it.
-async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
+async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) -> Written {
     let why = blocked.to_string();
     // Alone of the reasons, this one holds nothing that a user wrote.
     let unreadable = matches!(blocked, Blocked::Unreadable { .. }).then_some(why.as_str());
@@ -230,7 +263,7 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) {
     };
     let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });
-    write(engine, lease, Some(&seal), place.head, note, Due::At(now.plus(delay))).await;
+    write(engine, lease, Some(&seal), place.head, note, Due::At(now.plus(delay))).await
 }
 
 /// What stands at the end of the log of a run that is blocked.
@@ -272,10 +305,10 @@ async fn blocked_since(
 }
 
 /// Lets a run rest whose key is missing or whose store fails.
-async fn fail(engine: &Inner, lease: &Lease, error: &Error, place: Place) {
+async fn fail(engine: &Inner, lease: &Lease, error: &Error, place: Place) -> Written {
     tracing::error!(run = %lease.run, %error, "the run cannot be driven now");
     let due = Due::At(engine.clock.now().plus(FAILED_REST));
-    write(engine, lease, None, place.head, None, due).await;
+    write(engine, lease, None, place.head, None, due).await
 }
 
 /// The last append of a turn: at most one event, and the lease back.
@@ -286,7 +319,7 @@ async fn write(
     head: Position,
     event: Option<Event>,
     due: Due,
-) {
+) -> Written {
     const TRIES_MAX: u32 = 64;
     let log = LogId::Run(lease.run.clone());
     let close = event.as_ref().is_some_and(Event::is_end);
@@ -298,7 +331,10 @@ async fn write(
             seal.zip(event.as_ref()).map(|(seal, event)| seal.seal(expected.next(), at, event));
         let records = match sealed.transpose() {
             Ok(record) => record.into_iter().collect(),
-            Err(error) => return tracing::error!(run = %lease.run, %error, "a note was not sealed"),
+            Err(error) => {
+                tracing::error!(run = %lease.run, %error, "a note was not sealed");
+                break;
+            }
         };
         let append = Append { expected, records, at, by: by.clone() };
         match engine.world.append(&log, &append).await {
@@ -310,12 +346,15 @@ async fn write(
                 } else if let Due::At(time) = due {
                     engine.hub.rested(&lease.run, time);
                 }
-                return;
+                break;
             }
-            Ok(Appended::Fenced | Appended::NotOpen) => return,
+            Ok(Appended::Fenced | Appended::NotOpen) => break,
+            Err(error) if error.kind() == ErrorKind::Regressed => return Written::Regressed,
             Err(error) => {
-                return tracing::warn!(run = %lease.run, %error, "a run was not given back");
+                tracing::warn!(run = %lease.run, %error, "a run was not given back");
+                break;
             }
         }
     }
+    Written::Done
 }

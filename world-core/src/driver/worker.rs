@@ -19,7 +19,7 @@ use tokio::{
 use super::{engine::Inner, hub::Signal, session::Session, turn};
 use crate::{
     ids::Queue,
-    lease::{Claim, Lease, Renewed},
+    lease::{Lease, Renewed},
     lock::lock,
     world::{Wait, World},
 };
@@ -204,7 +204,7 @@ impl Hands {
                 biased;
                 () = stopped => return,
                 room = Arc::clone(&self.runs).acquire_owned() => match room {
-                    Ok(room) => self.claim(room, &queues).await,
+                    Ok(room) => self.claim(room).await,
                     Err(_) => return,
                 },
             };
@@ -215,7 +215,7 @@ impl Hands {
     }
 
     /// Claims as many runs as there is room for; true when there are no more.
-    async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit, queues: &[Queue]) -> bool {
+    async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
         let engine = &self.engine;
         let mut rooms = vec![room];
         while rooms.len() < CLAIM_MAX
@@ -224,27 +224,18 @@ impl Hands {
             rooms.push(room);
         }
         let asked = rooms.len();
-        let now = engine.clock.now();
-        engine.hub.pass(now);
-        let claim = Claim {
-            queues: queues.to_vec(),
-            ticket: Inner::ticket(),
-            now,
-            until: now.plus(engine.options.lease),
-            limit: NonZeroU32::new(asked as u32).unwrap_or(NonZeroU32::MIN),
-        };
-        let leases = match engine.world.claim(&claim).await {
-            Ok(leases) => leases,
+        let limit = NonZeroU32::new(asked as u32).unwrap_or(NonZeroU32::MIN);
+        let claimed = match engine.claim(limit).await {
+            Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(%error, "a claim failed");
                 drop(rooms);
-                engine.clock.alarm(now.plus(CLAIM_RETRY)).await;
+                engine.clock.alarm(engine.clock.now().plus(CLAIM_RETRY)).await;
                 return false;
             }
         };
-        let full = leases.len() == asked;
-        for (lease, room) in leases.into_iter().zip(rooms) {
-            let session = engine.hub.take(&lease.run);
+        let full = claimed.len() == asked;
+        for ((lease, session), room) in claimed.into_iter().zip(rooms) {
             self.drive(lease, room, session);
         }
         !full

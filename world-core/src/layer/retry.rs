@@ -73,7 +73,8 @@ impl RetryBounds {
 /// - **A wait** goes on for what is left of its time.
 ///
 /// An error that comes after a try whose outcome is unknown is `Unknown` itself, whatever the last
-/// try said; it keeps the last error as its source.
+/// try said; it keeps the last error as its source. Only `Regressed` stays what it is: what the
+/// store has left is to be read again, and shows what became of that try.
 #[derive(Clone, Debug)]
 pub struct RetryLayer<W> {
     world: W,
@@ -129,8 +130,8 @@ fn last_error(
     tries: u32,
     is_ambiguous: bool,
 ) -> Error {
-    if tries == 1 {
-        return error;
+    if tries == 1 || error.kind() == ErrorKind::Regressed {
+        return error; // what is left is to be read again, whatever became of the tries before
     }
     let kind = if is_ambiguous { ErrorKind::Unknown } else { error.kind() };
     let mut last = Error::new(kind, format!("{method} failed {tries} times"));

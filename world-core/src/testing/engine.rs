@@ -327,19 +327,19 @@ impl TestEngine {
     /// Claims what is due, and drives each run in a task of its own.
     async fn claim(&self) -> Result<usize> {
         let engine = self.engine()?;
-        let leases = engine.claim(Self::CLAIM_MAX).await?;
-        let claimed = leases.len();
+        let claimed = engine.claim(Self::CLAIM_MAX).await?;
+        let count = claimed.len();
         let mut tasks = lock(&self.turns.tasks);
         tasks.retain(|task| !task.is_finished());
-        for lease in leases {
-            let (engine, counted) = (engine.clone(), Counted::new(&self.turns));
+        for turn in claimed {
+            let counted = Counted::new(&self.turns);
             let turn = async move {
-                engine.take_turn(lease).await;
+                turn.await;
                 drop(counted);
             };
             tasks.push(tokio::spawn(tokio::task::unconstrained(turn)).abort_handle());
         }
-        Ok(claimed)
+        Ok(count)
     }
 
     async fn last_kind(&self, run: &RunId) -> Result<Option<Kind>> {
