@@ -3,12 +3,12 @@
 //! A server that fails over or restarts may have forgotten the last that it acknowledged. An owner
 //! that has seen what was forgotten must not go on as if it were there, also where others have
 //! meanwhile written as much: its program has to be replayed from what is left. So every shard
-//! remembers which store answers for it. When it is another one, each owner is told once, by
-//! `Regressed`, and believed again after its next renewal; and so is who claims, of whose
-//! programs some may be kept between their turns.
+//! remembers which store answers for it. When it is another one, an owner is told by `Regressed`,
+//! and believed again once it has renewed its lease as one who knows nothing of the log; who claims
+//! is told once, for programs that may be kept between their turns.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -38,15 +38,7 @@ struct State {
     /// The store, and the newest connection to it.
     source: Option<(Source, u64)>,
     /// It is not the first one seen: only these tickets belong to it.
-    tickets: Option<HashMap<Ticket, Standing>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Its owner was told that the store is another one.
-    Told,
-    /// It was claimed or renewed since.
-    Known,
+    tickets: Option<HashSet<Ticket>>,
 }
 
 impl Lineage {
@@ -65,32 +57,23 @@ impl Lineage {
         self.with(shard, link, |_| ());
     }
 
-    /// Notes that a ticket was given by this store.
+    /// Notes that a ticket is of this store.
     pub(crate) fn note(&self, shard: Shard, link: &Link, ticket: Ticket) {
-        self.with(shard, link, |state| state.set(ticket, Standing::Known));
+        self.with(shard, link, |state| {
+            let Some(tickets) = &mut state.tickets else { return };
+            if tickets.len() >= REMEMBERED_MAX {
+                tickets.clear();
+            }
+            tickets.insert(ticket);
+        });
     }
 
-    /// Refuses the append of an owner whose ticket another store has given or confirmed.
-    pub(crate) fn allow_append(&self, shard: Shard, link: &Link, ticket: Ticket) -> Result<()> {
-        self.with(shard, link, |state| match state.standing(ticket) {
-            Some(Standing::Known) => Ok(()),
-            Some(Standing::Told) => Err(regressed()),
-            None => {
-                state.set(ticket, Standing::Told);
-                Err(regressed())
-            }
-        })
-    }
-
-    /// Refuses the first renewal of such an owner, unless it was told already.
-    pub(crate) fn allow_renewal(&self, shard: Shard, link: &Link, ticket: Ticket) -> Result<()> {
-        self.with(shard, link, |state| match state.standing(ticket) {
-            Some(_) => Ok(()),
-            None => {
-                state.set(ticket, Standing::Told);
-                Err(regressed())
-            }
-        })
+    /// Refuses an owner whose ticket is of another store.
+    pub(crate) fn check(&self, shard: Shard, link: &Link, ticket: Ticket) -> Result<()> {
+        let is_known = self.with(shard, link, |state| {
+            state.tickets.as_ref().is_none_or(|tickets| tickets.contains(&ticket))
+        });
+        if is_known { Ok(()) } else { Err(regressed()) }
     }
 
     fn with<T>(&self, shard: Shard, link: &Link, does: impl FnOnce(&mut State) -> T) -> T {
@@ -115,24 +98,9 @@ impl State {
         self.source = Some((link.source, link.number));
         let is_another = before.is_some_and(|(source, _)| source != link.source);
         if is_another {
-            self.tickets = Some(HashMap::new());
+            self.tickets = Some(HashSet::new());
         }
         is_another
-    }
-
-    fn standing(&self, ticket: Ticket) -> Option<Standing> {
-        match &self.tickets {
-            None => Some(Standing::Known),
-            Some(tickets) => tickets.get(&ticket).copied(),
-        }
-    }
-
-    fn set(&mut self, ticket: Ticket, standing: Standing) {
-        let Some(tickets) = &mut self.tickets else { return };
-        if tickets.len() >= REMEMBERED_MAX {
-            tickets.clear();
-        }
-        tickets.insert(ticket, standing);
     }
 }
 
