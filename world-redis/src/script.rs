@@ -9,14 +9,23 @@ pub(crate) struct Script {
     pub(crate) sha: String,
 }
 
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self { code, sha: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
 macro_rules! scripts {
     ($($name:ident: $file:literal),* $(,)?) => {$(
         pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let code = concat!(include_str!("lua/state.lua"), "\n", include_str!($file));
-            Script { code, sha: redis::Script::new(code).get_hash().to_owned() }
+            Script::new(concat!(include_str!("lua/state.lua"), "\n", include_str!($file)))
         });
     )*};
 }
+
+/// Stands alone: the functions of the others take their time even where they are not called.
+pub(crate) static APPEND_OWN: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/append_own.lua")));
 
 scripts! {
     APPEND: "lua/append.lua",
