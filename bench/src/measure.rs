@@ -98,6 +98,9 @@ pub(crate) fn case(case: &CaseArgs) -> Result<Line> {
         progress.step();
     }
     drop(progress);
+    if let Some(url) = &case.redis {
+        redis::empty(url)?;
+    }
     let (_, limit) = last.context("no pairs")?;
     Ok(line(asked, &series, limit.bytes, peak_rss_mib.unwrap_or(0.0)))
 }

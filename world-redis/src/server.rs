@@ -112,8 +112,7 @@ impl Server {
         let answer = link.call(call).await;
         let answer = self.conclude(link, Stage::Write, answer)?;
         if self.options.wait_replicas > 0 {
-            let key = call.keys.first().map_or(&[][..], Vec::as_slice);
-            let confirmed = link.confirmed(key, &self.options).await;
+            let confirmed = link.confirmed(&call.key, &self.options).await;
             let confirmed: u64 = self.conclude(link, Stage::Write, confirmed)?;
             if confirmed < u64::from(self.options.wait_replicas) {
                 return Err(unsure(confirmed, self.options.wait_replicas));
@@ -152,13 +151,12 @@ fn is_broken(error: &RedisError) -> bool {
 impl Link {
     /// Runs a script; one that the server does not know has not run, and is sent whole.
     pub(crate) async fn call(&mut self, call: &Call) -> RedisResult<Value> {
-        let command = call.command();
-        match self.send(&command).await {
+        match self.send(&call.command).await {
             Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
                 let mut load = redis::cmd("SCRIPT");
                 load.arg("LOAD").arg(call.script.code);
                 self.send(&load).await?;
-                self.send(&command).await
+                self.send(&call.command).await
             }
             answer => answer,
         }
