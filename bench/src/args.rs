@@ -38,6 +38,12 @@ pub(crate) struct CaseArgs {
     /// Whether SQLite syncs the disk at every commit, for us and for the limit.
     #[arg(long, value_enum, default_value = "full")]
     pub(crate) sync: Sync,
+    /// How the Redis server that is started for the measurement keeps its append-only file.
+    #[arg(long, value_enum, default_value = "everysec")]
+    pub(crate) aof: Aof,
+    /// A Redis server that runs, with an empty database, instead of one of our own.
+    #[arg(long)]
+    pub(crate) redis: Option<String>,
     /// Steps of the run; in w3, runs.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) n: u64,
@@ -84,6 +90,12 @@ pub(crate) struct SuiteArgs {
     /// Pairs of each measurement.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) pairs: Option<u32>,
+    /// A Redis server that runs, with an empty database, instead of servers of our own.
+    #[arg(long)]
+    pub(crate) redis: Option<String>,
+    /// Only these Worlds.
+    #[arg(long, value_enum)]
+    pub(crate) world: Vec<WorldName>,
     /// Only these cases.
     #[arg(long, value_enum)]
     pub(crate) case: Vec<Case>,
@@ -114,12 +126,24 @@ pub(crate) enum Case {
 pub(crate) enum WorldName {
     Memory,
     Sqlite,
+    Redis,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sync {
     Full,
     Normal,
+}
+
+/// How Redis keeps its append-only file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Aof {
+    /// Not at all.
+    Off,
+    /// Written at once, synced every second.
+    Everysec,
+    /// Synced before each answer.
+    Always,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -156,10 +180,11 @@ fn flag(value: impl ValueEnum) -> String {
 impl CaseArgs {
     /// The flags that give the same.
     pub(crate) fn flags(&self) -> Vec<String> {
-        [
+        let mut flags: Vec<String> = [
             ("--case", flag(self.case)),
             ("--world", flag(self.world)),
             ("--sync", flag(self.sync)),
+            ("--aof", flag(self.aof)),
             ("--n", self.n.to_string()),
             ("--m", self.m.to_string()),
             ("--bytes", self.bytes.to_string()),
@@ -172,7 +197,9 @@ impl CaseArgs {
         ]
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
-        .collect()
+        .collect();
+        flags.extend(self.redis.iter().flat_map(|url| ["--redis".to_owned(), url.clone()]));
+        flags
     }
 
     /// The case's name in a line.
@@ -189,8 +216,11 @@ impl CaseArgs {
     /// Who we are in a line: everything that changes the figures and is no size.
     pub(crate) fn peer_name(&self) -> String {
         let mut name = format!("world-{}", flag(self.world));
-        if self.world == WorldName::Sqlite {
-            name = format!("{name}-{}", flag(self.sync));
+        match (self.world, &self.redis) {
+            (WorldName::Memory, _) => {}
+            (WorldName::Sqlite, _) => name = format!("{name}-{}", flag(self.sync)),
+            (WorldName::Redis, None) => name = format!("{name}-{}", flag(self.aof)),
+            (WorldName::Redis, Some(_)) => name.push_str("-given"),
         }
         if self.residency == ResidencyName::Replay {
             name.push_str("-replay");

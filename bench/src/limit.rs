@@ -2,10 +2,12 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rusqlite::{Connection, params};
 use world_core::{
@@ -16,6 +18,7 @@ use world_core::{
 use crate::{
     args::{Case, CaseArgs, Sync, TextKind, WorldName},
     ours::Sizes,
+    redis::{self, Raw},
 };
 
 /// What one measurement of the raw store found.
@@ -31,10 +34,15 @@ pub(crate) struct Limit {
 
 /// Measures as many writes as the engine made for results, of the same sizes.
 pub(crate) async fn measure(case: &CaseArgs, dir: &Path, sizes: &Sizes) -> Result<Limit> {
-    let bodies = Bodies::new(case, sizes);
+    let bodies = Arc::new(Bodies::new(case, sizes));
     let (wall, batch) = match case.world {
         WorldName::Memory => memory(case, &bodies).await?,
         WorldName::Sqlite => sqlite(case, dir, &bodies)?,
+        // A task on the runtime, as the engine's are: there an answer finds who waits for it.
+        WorldName::Redis => {
+            let (case, bodies) = (case.clone(), Arc::clone(&bodies));
+            tokio::spawn(async move { redis(&case, &bodies).await }).await??
+        }
     };
     Ok(Limit { wall, batch, bytes: bodies.mean() })
 }
@@ -180,6 +188,85 @@ fn resume_sqlite(case: &CaseArgs, path: &Path, bodies: &[Vec<u8>]) -> Result<Dur
     insert(&conn, "r", bodies.len(), b"the last")?;
     let wall = start.elapsed();
     ensure!(sum == case.n * (case.n + 1) / 2, "the limit read other rows than it wrote");
+    Ok(wall)
+}
+
+// ---- Redis: one script a step, as the peers' ----
+
+async fn redis(case: &CaseArgs, bodies: &Arc<Bodies>) -> Result<(Duration, Option<Duration>)> {
+    let url = case.redis.as_deref().context("no Redis server")?;
+    redis::empty(url)?;
+    let mut raw = Raw::connect(url).await?;
+    if case.case == Case::W5 {
+        return Ok((resume_redis(case, raw, url, bodies.first()?).await?, None));
+    }
+    let runs: Vec<String> = (0..bodies.0.len()).map(|run| format!("r{run}")).collect();
+    for run in runs.iter().map(String::as_str).chain(["warm", "batch"]) {
+        raw.begin(run).await?;
+    }
+    for step in 0..3 {
+        raw.step("warm", step, &[0; NUMBER_BYTES]).await?;
+    }
+    let start = Instant::now();
+    match case.case {
+        Case::W2 => raw.fan(&runs[0], bodies.first()?).await?,
+        _ => {
+            let tasks = runs.iter().cloned().enumerate().map(|(index, run)| {
+                let (mut raw, bodies) = (raw.clone(), Arc::clone(bodies));
+                let steps = async move {
+                    for (step, body) in bodies.0[index].iter().enumerate() {
+                        raw.step(&run, step, body).await?;
+                    }
+                    anyhow::Ok(())
+                };
+                async { tokio::spawn(steps).await? }
+            });
+            try_join_all(tasks).await?;
+        }
+    }
+    let wall = start.elapsed();
+    let mut count = 0;
+    for run in &runs {
+        count += raw.count(run).await?;
+    }
+    ensure!(count == case.steps(), "the limit wrote {count} entries");
+
+    let batch = if case.case == Case::W2 {
+        let start = Instant::now();
+        for (index, bodies) in bodies.first()?.chunks(BATCH).enumerate() {
+            raw.steps("batch", index * BATCH, bodies).await?;
+        }
+        Some(start.elapsed())
+    } else {
+        None
+    };
+    Ok((wall, batch))
+}
+
+/// The entries that one script adds, as many as one append of the World may hold.
+const BATCH: usize = 1024;
+
+/// Connects, reads and decodes every entry, and adds one.
+async fn resume_redis(
+    case: &CaseArgs,
+    mut before: Raw,
+    url: &str,
+    bodies: &[Vec<u8>],
+) -> Result<Duration> {
+    before.begin("r").await?;
+    before.fan("r", bodies).await?;
+    drop(before);
+    let start = Instant::now();
+    let mut raw = Raw::connect(url).await?;
+    let mut sum = 0;
+    let add = |body: &[u8]| {
+        sum += number(body)?;
+        Ok(())
+    };
+    raw.read("r", add).await?;
+    raw.step("r", bodies.len(), b"the last").await?;
+    let wall = start.elapsed();
+    ensure!(sum == case.n * (case.n + 1) / 2, "the limit read other entries than it wrote");
     Ok(wall)
 }
 

@@ -9,6 +9,7 @@ mod machine;
 mod measure;
 mod ours;
 mod progress;
+mod redis;
 mod suite;
 mod text;
 

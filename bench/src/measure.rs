@@ -3,15 +3,17 @@
 use std::{fs, io, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    args::{Case, CaseArgs, Threads},
+    args::{Case, CaseArgs, Threads, WorldName},
     limit::{self, Limit},
     line::{Beside, Line, Samples, rounded},
     machine,
     ours::{self, Ours},
     progress::Progress,
+    redis::{self, Server},
 };
 
 pub(crate) fn runtime(threads: Threads) -> io::Result<Runtime> {
@@ -58,8 +60,13 @@ fn millis(time: Duration) -> f64 {
 pub(crate) fn case(case: &CaseArgs) -> Result<Line> {
     fs::create_dir_all(&case.dir)
         .with_context(|| format!("the directory {} is not to be made", case.dir.display()))?;
+    let (asked, server) = (case, server(case)?);
+    let case = &match &server {
+        Some((_, server)) => CaseArgs { redis: Some(server.url.clone()), ..asked.clone() },
+        None => asked.clone(),
+    };
     let runtime = runtime(case.threads)?;
-    let name = format!("{} {} n={}", case.peer_name(), case.case_name(), case.n);
+    let name = format!("{} {} n={}", asked.peer_name(), case.case_name(), case.n);
     let mut progress = Progress::new(name, u64::from(case.pairs));
     let mut series = Series::default();
     let mut last: Option<(Ours, Limit)> = None;
@@ -91,8 +98,24 @@ pub(crate) fn case(case: &CaseArgs) -> Result<Line> {
         progress.step();
     }
     drop(progress);
+    if let Some(url) = &case.redis {
+        redis::empty(url)?;
+    }
     let (_, limit) = last.context("no pairs")?;
-    Ok(line(case, &series, limit.bytes, peak_rss_mib.unwrap_or(0.0)))
+    Ok(line(asked, &series, limit.bytes, peak_rss_mib.unwrap_or(0.0)))
+}
+
+/// The Redis server that is started for a case, if it needs one, and where its files are.
+fn server(case: &CaseArgs) -> Result<Option<(TempDir, Server)>> {
+    match (case.world, &case.redis) {
+        (WorldName::Redis, None) => {
+            let dir = tempfile::tempdir_in(&case.dir)?;
+            let server = Server::start(dir.path(), case.aof)?;
+            Ok(Some((dir, server)))
+        }
+        (WorldName::Redis, Some(url)) => redis::ensure_empty(url).map(|()| None),
+        _ => Ok(None),
+    }
 }
 
 fn line(case: &CaseArgs, series: &Series, limit_bytes: f64, peak_rss_mib: f64) -> Line {

@@ -18,12 +18,14 @@ use world_core::{
     Ctx, Engine, EngineBuilder, KeyId, Kind, List, LogId, MemoryWorld, PhaseKind, Residency, RunId,
     StepError, Worker, Workflow, World, WorldExt, seal::Key,
 };
+use world_redis::RedisWorld;
 use world_sqlite::{Options, SqliteWorld, Synchronous};
 
 use crate::{
     args::{Case, CaseArgs, ResidencyName, Switch, Sync, WorldName},
     machine::{self, Lap, Stopwatch},
     measure::runtime,
+    redis,
     text::Text,
 };
 
@@ -129,11 +131,12 @@ async fn wait(mut ctx: Ctx, steps: u64, notes: Arc<Notes>) -> Result<u64, StepEr
 enum Store {
     Memory(MemoryWorld),
     File(PathBuf, Options),
+    Redis(String),
 }
 
 impl Store {
-    fn new(case: &CaseArgs, dir: &Path) -> Self {
-        match case.world {
+    fn new(case: &CaseArgs, dir: &Path) -> Result<Self> {
+        Ok(match case.world {
             WorldName::Memory => Self::Memory(MemoryWorld::new()),
             WorldName::Sqlite => {
                 let synchronous = match case.sync {
@@ -142,27 +145,30 @@ impl Store {
                 };
                 Self::File(dir.join("world.db"), Options::new().synchronous(synchronous))
             }
-        }
+            WorldName::Redis => Self::Redis(case.redis.clone().context("no Redis server")?),
+        })
     }
 
-    fn builder(&self) -> Result<EngineBuilder> {
+    async fn builder(&self) -> Result<EngineBuilder> {
         Ok(match self {
             Self::Memory(world) => Engine::builder(world.clone()),
             Self::File(path, options) => Engine::builder(SqliteWorld::open(path, *options)?),
+            Self::Redis(url) => Engine::builder(RedisWorld::connect(url).await?),
         })
     }
 
     /// A handle of its own, to look at what was written.
-    fn world(&self) -> Result<Box<dyn World>> {
+    async fn world(&self) -> Result<Box<dyn World>> {
         Ok(match self {
             Self::Memory(world) => Box::new(world.clone()),
             Self::File(path, options) => Box::new(SqliteWorld::open(path, *options)?),
+            Self::Redis(url) => Box::new(RedisWorld::connect(url).await?),
         })
     }
 
     /// The bytes of every result of these runs.
     async fn sizes_of(&self, runs: impl IntoIterator<Item = String>) -> Result<Sizes> {
-        let world = self.world()?;
+        let world = self.world().await?;
         let mut sizes = Sizes::default();
         for run in runs {
             let log = world.read_all(&LogId::Run(RunId::new(run)?)).await?;
@@ -173,15 +179,15 @@ impl Store {
     }
 }
 
-fn engine(case: &CaseArgs, store: &Store, notes: &Arc<Notes>) -> Result<Engine> {
+async fn engine(case: &CaseArgs, store: &Store, notes: &Arc<Notes>) -> Result<Engine> {
     let text = (case.case == Case::W4).then(|| Text::of(case));
-    let mut builder = store
-        .builder()?
-        .key(Key::from_bytes(KeyId::new("bench")?, [7; 32]))
-        .residency(match case.residency {
-            ResidencyName::Resident => Residency::Resident,
-            ResidencyName::Replay => Residency::Replay,
-        });
+    let mut builder =
+        store.builder().await?.key(Key::from_bytes(KeyId::new("bench")?, [7; 32])).residency(
+            match case.residency {
+                ResidencyName::Resident => Residency::Resident,
+                ResidencyName::Replay => Residency::Replay,
+            },
+        );
     if case.cache == Switch::Off {
         builder = builder.hydration_bytes_max(0);
     }
@@ -204,9 +210,12 @@ fn engine(case: &CaseArgs, store: &Store, notes: &Arc<Notes>) -> Result<Engine> 
     Ok(builder.build()?)
 }
 
-/// Measures the case once, in a directory that is empty.
+/// Measures the case once, in a directory that is empty; a Redis database is emptied first.
 pub(crate) async fn measure(case: &CaseArgs, dir: &Path) -> Result<Ours> {
-    let store = Store::new(case, dir);
+    let store = Store::new(case, dir)?;
+    if let Store::Redis(url) = &store {
+        redis::empty(url)?;
+    }
     match case.case {
         Case::W5 => resume(case, &store, dir).await,
         Case::W1 | Case::W2 | Case::W3 | Case::W4 => run(case, &store).await,
@@ -215,7 +224,7 @@ pub(crate) async fn measure(case: &CaseArgs, dir: &Path) -> Result<Ours> {
 
 async fn run(case: &CaseArgs, store: &Store) -> Result<Ours> {
     let notes = Arc::new(Notes::default());
-    let engine = engine(case, store, &notes)?;
+    let engine = engine(case, store, &notes).await?;
     let worker = engine.spawn_worker();
     let client = engine.client();
     let warm = client.start(SEQUENCE, 3).id("warm").await?.output().await?;
@@ -270,7 +279,7 @@ async fn resume(case: &CaseArgs, store: &Store, dir: &Path) -> Result<Ours> {
     match store {
         // A memory has one process: its first life is another engine, whose worker is aborted.
         Store::Memory(_) => live_until_the_sleep(case, store, Worker::abort).await?,
-        Store::File(..) => {
+        Store::File(..) | Store::Redis(_) => {
             let case = CaseArgs { dir: dir.to_owned(), ..case.clone() };
             let mut first = process::Command::new(std::env::current_exe()?);
             let ended = first.arg("first-life").args(case.flags()).status()?;
@@ -281,7 +290,7 @@ async fn resume(case: &CaseArgs, store: &Store, dir: &Path) -> Result<Ours> {
 
     let notes = Arc::new(Notes::default());
     let watch = Stopwatch::start();
-    let engine = engine(case, store, &notes)?;
+    let engine = engine(case, store, &notes).await?;
     let worker = engine.spawn_worker();
     let open = watch.started().elapsed();
     let output = engine.client().run(WAIT, RUN)?.output().await?;
@@ -306,10 +315,10 @@ async fn live_until_the_sleep(
     store: &Store,
     end: impl FnOnce(Worker),
 ) -> Result<()> {
-    let engine = engine(case, store, &Arc::default())?;
+    let engine = engine(case, store, &Arc::default()).await?;
     let worker = engine.spawn_worker();
     let _run = engine.client().start(WAIT, case.n).id(RUN).await?;
-    let world = store.world()?;
+    let world = store.world().await?;
     loop {
         let page = world.list(&List::all(NonZeroU32::MIN)).await?;
         let run = page.runs.first().context("the run is not listed")?;
@@ -325,7 +334,7 @@ async fn live_until_the_sleep(
 
 /// The process of w5's first life: it ends with no destructor run.
 pub(crate) fn first_life(case: &CaseArgs) -> Result<()> {
-    let store = Store::new(case, &case.dir);
+    let store = Store::new(case, &case.dir)?;
     let end = |_| process::exit(0);
     runtime(case.threads)?.block_on(live_until_the_sleep(case, &store, end))
 }

@@ -12,10 +12,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    args::{Case, CaseArgs, ResidencyName, SuiteArgs, Switch, Sync, TextKind, Threads, WorldName},
+    args::{
+        Aof, Case, CaseArgs, ResidencyName, SuiteArgs, Switch, Sync, TextKind, Threads, WorldName,
+    },
     line::{Line, Samples},
     machine,
     progress::Progress,
+    redis,
 };
 
 /// How often a peer that runs is looked at.
@@ -66,13 +69,16 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<()> {
     fs::create_dir_all(&args.dir)?;
     let plan = plan(args);
     let mut suite = Suite { args, given_up: HashSet::new(), notes: Vec::new() };
+    if args.redis.is_none() && redis::program().is_none() {
+        suite.notes.push("No Redis server was found: its World was left out.".to_owned());
+    }
     let mut progress = Progress::new("suite".to_owned(), plan.len() as u64);
     let load_before = machine::load();
     let mut lines = Vec::new();
     for size in &plan {
         progress.say(format!("{} n={}", size.case_name(), size.n));
         let first = lines.len();
-        for ours in variants(size) {
+        for ours in variants(args, size) {
             lines.push(suite.ours(&ours)?);
         }
         if let Some(peers) = &args.peers {
@@ -112,6 +118,8 @@ fn plan(args: &SuiteArgs) -> Vec<CaseArgs> {
         case,
         world: WorldName::Memory,
         sync: Sync::Full,
+        aof: Aof::Everysec,
+        redis: None,
         n,
         m: 10,
         bytes: 10_000,
@@ -144,13 +152,22 @@ fn plan(args: &SuiteArgs) -> Vec<CaseArgs> {
 }
 
 /// A size on every World; short sequences also with the program executed anew for every turn.
-fn variants(size: &CaseArgs) -> Vec<CaseArgs> {
+fn variants(args: &SuiteArgs, size: &CaseArgs) -> Vec<CaseArgs> {
     let sqlite = |sync| CaseArgs { world: WorldName::Sqlite, sync, ..size.clone() };
     let mut all = vec![size.clone(), sqlite(Sync::Normal), sqlite(Sync::Full)];
     if size.case == Case::W1 && size.n <= 1000 {
         let replay = |cache| CaseArgs { residency: ResidencyName::Replay, cache, ..size.clone() };
         all.extend([replay(Switch::On), replay(Switch::Off)]);
     }
+    let redis = |aof, redis| CaseArgs { world: WorldName::Redis, aof, redis, ..size.clone() };
+    match &args.redis {
+        Some(url) => all.push(redis(Aof::Everysec, Some(url.clone()))),
+        None if redis::program().is_some() => {
+            all.extend([Aof::Off, Aof::Everysec, Aof::Always].map(|aof| redis(aof, None)));
+        }
+        None => {}
+    }
+    all.retain(|one| args.world.is_empty() || args.world.contains(&one.world));
     all
 }
 
@@ -316,7 +333,9 @@ fn remarks(line: &Line) -> Vec<String> {
     }
     if let Some(beside) = &line.beside {
         if let Some(batch) = beside.limit_batch_us {
-            remarks.push(format!("{} µs in one transaction", figure(batch)));
+            let at_once =
+                if line.peer.starts_with("world-redis") { "script" } else { "transaction" };
+            remarks.push(format!("{} µs in one {at_once}", figure(batch)));
         }
         if line.peer.starts_with("world-memory") {
             remarks.push(format!("engine {} µs", figure(beside.overhead_us)));

@@ -49,14 +49,27 @@ fn check(line: &Value, peer: &str, case: &str, n: u64, extra: &[&str]) {
     assert!(line["limit_bytes"].as_f64().unwrap() > 16.0, "{line}");
 }
 
-const WORLDS: [(&[&str], &str); 3] = [
+const WORLDS: [(&[&str], &str); 5] = [
     (&["--world", "memory"], "world-memory"),
     (&["--world", "sqlite", "--sync", "normal"], "world-sqlite-normal"),
     (&["--world", "sqlite", "--sync", "full"], "world-sqlite-full"),
+    (&["--world", "redis"], "world-redis-everysec"),
+    (&["--world", "redis", "--aof", "always"], "world-redis-always"),
 ];
+
+/// Whether there is a Redis server to start: the World on Redis is left out where there is none.
+fn has_redis() -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&paths)
+        .any(|dir| ["redis-server", "valkey-server"].iter().any(|name| dir.join(name).is_file()));
+    std::env::var_os("TEST_REDIS_SERVER").is_some_and(|name| !name.is_empty()) || installed
+}
 
 fn on_every_world(flags: &[&str], case: &str, n: u64, extra: &[&str]) {
     for (world, peer) in WORLDS {
+        if peer.contains("redis") && !has_redis() {
+            continue;
+        }
         check(&line(&[flags, world].concat()), peer, case, n, extra);
     }
 }
@@ -121,8 +134,9 @@ fn the_suite_prints_a_table_of_every_case() {
         assert!(table.contains(expected), "{expected} is missing in\n{table}");
     }
     let lines = std::fs::read_to_string(lines).unwrap();
-    // w1 twice on three Worlds and twice replayed, w3 on three.
-    assert_eq!(lines.lines().count(), 2 * 5 + 3, "{lines}");
+    // w1 twice on every World and twice replayed, w3 on every World; Redis has three settings.
+    let worlds = if has_redis() { 6 } else { 3 };
+    assert_eq!(lines.lines().count(), 2 * (worlds + 2) + worlds, "{lines}");
 }
 
 /// A library that prints a log line, then its figures; and one that fails.

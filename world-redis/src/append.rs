@@ -6,7 +6,7 @@ use world_core::{Append, Appended, By, Kind, LogId, NewRun, Position, Result, Ru
 use crate::{
     error::{corrupt, nonsense},
     keys::{Keys, Shard},
-    script::{APPEND, APPEND_STREAM, APPEND_TOKEN, CREATE, Call},
+    script::{APPEND, APPEND_OWN, APPEND_STREAM, APPEND_TOKEN, CREATE, Call},
     state,
 };
 
@@ -51,6 +51,24 @@ impl Answer {
             _ => return Err(nonsense()),
         })
     }
+}
+
+/// The call that makes an owner's append if nothing is in its way, where the owner keeps its turn;
+/// with its answer the append is made, and without one [`call`] has to decide.
+pub(crate) fn own_call(keys: &Keys, log: &LogId, append: &Append) -> Option<Call> {
+    let (LogId::Run(run), By::Owner { ticket, close: false, rest: None, tags: None }) =
+        (log, &append.by)
+    else {
+        return None;
+    };
+    let last = append.records.last()?.kind;
+    let shard = keys.shard(log);
+    let call = Call::new(&APPEND_OWN, [keys.runs(shard), keys.log(shard, run)])
+        .arg(run.as_str())
+        .arg(append.expected.to_string())
+        .arg(state::ticket(ticket))
+        .arg(state::progress(append.head_after(), last));
+    Some(call.args(append.records.iter().map(state::record_bytes)))
 }
 
 /// The call that makes an append, which has passed [`Append::check`].

@@ -9,14 +9,23 @@ pub(crate) struct Script {
     pub(crate) sha: String,
 }
 
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self { code, sha: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
 macro_rules! scripts {
     ($($name:ident: $file:literal),* $(,)?) => {$(
         pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let code = concat!(include_str!("lua/state.lua"), "\n", include_str!($file));
-            Script { code, sha: redis::Script::new(code).get_hash().to_owned() }
+            Script::new(concat!(include_str!("lua/state.lua"), "\n", include_str!($file)))
         });
     )*};
 }
+
+/// Stands alone: the functions of the others take their time even where they are not called.
+pub(crate) static APPEND_OWN: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("lua/append_own.lua")));
 
 scripts! {
     APPEND: "lua/append.lua",
@@ -35,36 +44,29 @@ scripts! {
     RETIRED: "lua/retired.lua",
 }
 
-/// A script, its keys (all of one shard) and its arguments.
+/// A script with its keys (all of one shard) and its arguments, as the command that runs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) script: &'static Script,
-    pub(crate) keys: Vec<Vec<u8>>,
-    pub(crate) args: Vec<Vec<u8>>,
+    /// One of its keys, which says where it runs.
+    pub(crate) key: Vec<u8>,
+    pub(crate) command: redis::Cmd,
 }
 
 impl Call {
     pub(crate) fn new(script: &'static Script, keys: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { script, keys: keys.into_iter().collect(), args: Vec::new() }
+        let keys: Vec<Vec<u8>> = keys.into_iter().collect();
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&script.sha).arg(keys.len()).arg(&keys);
+        Self { script, key: keys.into_iter().next().unwrap_or_default(), command }
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
-        self.args.push(arg.as_ref().to_vec());
+        self.command.arg(arg.as_ref());
         self
     }
 
-    pub(crate) fn args<T: AsRef<[u8]>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
-        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_vec()));
-        self
-    }
-
-    /// As a command.
-    pub(crate) fn command(&self) -> redis::Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.script.sha).arg(self.keys.len());
-        for part in self.keys.iter().chain(&self.args) {
-            command.arg(part.as_slice());
-        }
-        command
+    pub(crate) fn args<T: AsRef<[u8]>>(self, args: impl IntoIterator<Item = T>) -> Self {
+        args.into_iter().fold(self, Self::arg)
     }
 }

@@ -101,7 +101,7 @@ impl Server {
         call: &Call,
         may: impl Fn(&Link) -> Result<()>,
     ) -> Result<(T, Link)> {
-        let key = call.keys.first().map_or(&[][..], Vec::as_slice);
+        let key = call.key.as_slice();
         let deadline = Instant::now() + self.options.response_timeout;
         let (mut target, mut redirections, mut pause) = (self.target(key).await?, 0, AGAIN_MIN);
         loop {
@@ -147,13 +147,13 @@ impl Server {
         self.conclude(&target, stage, &link, answer).map(|(answer, _)| answer)
     }
 
-    /// Waits until as many replicas as were asked for have all that was written on this
-    /// connection's server so far.
-    pub(crate) async fn confirm(&self, link: &Link, key: Vec<u8>) -> Result<()> {
+    /// Waits until as many replicas as were asked for have all that this connection's server has
+    /// written so far; a key of that server is written for it.
+    pub(crate) async fn confirm(&self, link: &Link, key: impl FnOnce() -> Vec<u8>) -> Result<()> {
         if self.options.wait_replicas == 0 {
             return Ok(());
         }
-        let confirmed = link.confirmed(key, &self.options).await;
+        let confirmed = link.confirmed(key(), &self.options).await;
         uncertain(confirmed, self.options.wait_replicas)
     }
 

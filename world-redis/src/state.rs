@@ -69,6 +69,11 @@ pub(crate) fn new_state(new: &NewRun, at: Timestamp, head: Position, last: Kind)
     format!("{head} {} open {attempt} {turn} {time} {ticket} {}", last.0, new.queue.as_str())
 }
 
+/// The state of a run whose owner has made progress, up to its turn.
+pub(crate) fn progress(head: Position, last: Kind) -> String {
+    format!("{head} {} open 1 ", last.0)
+}
+
 /// What of a state a listing shows.
 struct State {
     head: Position,

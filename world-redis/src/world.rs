@@ -314,19 +314,27 @@ impl World for RedisWorld {
         append.check(log, &LIMITS)?;
         let this = &*self.0;
         let (shard, right) = (this.keys.shard(log), Right::of(append));
-        let call = append::call(&this.keys, log, append)?;
         let may = |link: &Link| match right {
             Right::Lease(ticket) => this.lineage.check(shard, link, ticket),
             Right::FirstLease(_) | Right::None => Ok(()),
         };
         let appended = async {
+            if let Some(call) = append::own_call(&this.keys, log, append) {
+                let (made, link): (Option<u8>, _) =
+                    this.server.run(Stage::Write, &call, may).await?;
+                if made.is_some() {
+                    this.server.confirm(&link, || this.keys.confirm(shard)).await?;
+                    return Ok(Appended::Committed { head: append.head_after() });
+                }
+            }
+            let call = append::call(&this.keys, log, append)?;
             let (answer, link): (Answer, _) = this.server.run(Stage::Write, &call, may).await?;
             let appended = answer.appended(log)?;
             if let Appended::Committed { .. } = appended {
                 if let Right::FirstLease(ticket) = right {
                     this.lineage.note(shard, &link, ticket);
                 }
-                this.server.confirm(&link, this.keys.confirm(shard)).await?;
+                this.server.confirm(&link, || this.keys.confirm(shard)).await?;
             }
             Ok(appended)
         };

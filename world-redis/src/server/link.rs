@@ -8,6 +8,9 @@ use crate::{options::Options, script::Call};
 
 use super::confirm::Confirming;
 
+/// How often a script is made known to a server that forgets it again before it runs.
+const LOADS_MAX: usize = 3;
+
 /// A connection to a server.
 #[derive(Clone)]
 pub(crate) struct Link {
@@ -29,32 +32,35 @@ pub(crate) struct Source {
 }
 
 impl Link {
-    /// Runs a script; one that the server does not know has not run, and is made known to it.
+    /// Runs a script.
     pub(super) async fn call(&mut self, call: &Call) -> RedisResult<Value> {
-        let command = call.command();
-        match self.send(&command).await {
-            Err(error) if is_unknown_script(&error) => {
-                self.load(call).await?;
-                self.send(&command).await
+        let mut answer = self.send(&call.command).await;
+        for _ in 0..LOADS_MAX {
+            if !is_unknown_script(&answer) {
+                break;
             }
-            answer => answer,
+            self.load(call).await?;
+            answer = self.send(&call.command).await;
         }
+        answer
     }
 
     /// Runs a script where the keys of a moving slot are to be.
     pub(super) async fn asked(&mut self, call: &Call) -> RedisResult<Value> {
         let mut asking = redis::pipe();
-        asking.cmd("ASKING").ignore().add_command(call.command());
-        let answer: RedisResult<(Value,)> = match asking.query_async(&mut self.connection).await {
-            Err(error) if is_unknown_script(&error) => {
-                self.load(call).await?;
-                asking.query_async(&mut self.connection).await
+        asking.cmd("ASKING").ignore().add_command(call.command.clone());
+        let mut answer: RedisResult<(Value,)> = asking.query_async(&mut self.connection).await;
+        for _ in 0..LOADS_MAX {
+            if !is_unknown_script(&answer) {
+                break;
             }
-            answer => answer,
-        };
+            self.load(call).await?;
+            answer = asking.query_async(&mut self.connection).await;
+        }
         answer.map(|(answer,)| answer)
     }
 
+    /// Makes a script known to the server: one that it does not know has not run.
     async fn load(&mut self, call: &Call) -> RedisResult<Value> {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(call.script.code);
@@ -81,6 +87,7 @@ impl Link {
     }
 }
 
-fn is_unknown_script(error: &redis::RedisError) -> bool {
-    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
+fn is_unknown_script<T>(answer: &RedisResult<T>) -> bool {
+    let unknown = redis::ErrorKind::Server(ServerErrorKind::NoScript);
+    answer.as_ref().is_err_and(|error| error.kind() == unknown)
 }
