@@ -63,7 +63,8 @@ impl Cluster {
         {
             tracing::warn!(%error, "no node of the Cluster says which has which slot");
         }
-        match self.lock().owner(slot) {
+        let owner = self.lock().owner(slot);
+        match owner {
             Some(address) => self.node(&address),
             None => Err(Error::new(ErrorKind::Unavailable, "no node of the Cluster has the slot")
                 .help("look at CLUSTER INFO; all 16384 slots must have a master")),
