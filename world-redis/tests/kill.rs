@@ -32,12 +32,21 @@ fn log_of_commands(server: &Private) -> PathBuf {
     if new.exists() { new } else { server.dir().join("appendonly.aof") }
 }
 
-/// Cuts off what a machine that lost its power would have lost of a file that was synced a moment
-/// before; `least` bytes stay.
+/// What each script's writes begin with in that file.
+const BEGIN: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+
+/// Cuts off what a machine that lost its power might have lost of a file that was synced a moment
+/// before, from the beginning of a script's writes on; `least` bytes stay. A cut in the middle of a
+/// command is another matter: Redis up to 8 leaves the beginning of the script in the file, and
+/// takes it for a part of the next one when it is started once more.
 fn forget(server: &Private, bytes: u64, least: u64) -> io::Result<()> {
     let path = log_of_commands(server);
-    let length = fs::metadata(&path)?.len();
-    File::options().write(true).open(path)?.set_len(length.saturating_sub(bytes).max(least))
+    let all = fs::read(&path)?;
+    let (least, most) = (least as usize, all.len().saturating_sub(bytes as usize));
+    let kept = all.get(least..most).unwrap_or_default();
+    let begin = kept.windows(BEGIN.len()).rposition(|window| window == BEGIN);
+    let length = least + begin.unwrap_or_default();
+    File::options().write(true).open(path)?.set_len(length.min(all.len()) as u64)
 }
 
 fn soak(name: &str, fsync: &str, is_forgetful: bool) {
