@@ -57,10 +57,19 @@ impl Call {
         self
     }
 
-    /// As a command.
+    /// As a command that names the script.
     pub(crate) fn command(&self) -> redis::Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.script.sha).arg(self.keys.len());
+        self.command_of("EVALSHA", &self.script.sha)
+    }
+
+    /// As a command that holds the script, which the server knows from then on.
+    pub(crate) fn whole_command(&self) -> redis::Cmd {
+        self.command_of("EVAL", self.script.code)
+    }
+
+    fn command_of(&self, name: &str, script: &str) -> redis::Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len());
         for part in self.keys.iter().chain(&self.args) {
             command.arg(part.as_slice());
         }

@@ -155,10 +155,7 @@ impl Link {
         let command = call.command();
         match self.send(&command).await {
             Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(call.script.code);
-                self.send(&load).await?;
-                self.send(&command).await
+                self.send(&call.whole_command()).await
             }
             answer => answer,
         }
