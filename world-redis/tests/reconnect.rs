@@ -199,8 +199,14 @@ async fn data_that_is_gone_is_said_to_be() {
     let gone = world.append(&token("t"), &append(1, "1", By::Outsider)).await;
     assert_eq!(gone.unwrap(), Appended::Conflict { head: Position::START });
     let LogId::Run(id) = log.clone() else { unreachable!() };
-    let held =
-        Lease { run: id, ticket: ticket(1), attempt: 1, until, head: Position::new(1), closed: false };
+    let held = Lease {
+        run: id,
+        ticket: ticket(1),
+        attempt: 1,
+        until,
+        head: Position::new(1),
+        closed: false,
+    };
     assert_eq!(world.renew(&held, until).await.unwrap(), Renewed::Lost);
     assert_eq!(world.claim(&claim_of("q", 2)).await.unwrap(), []);
     assert_eq!(world.read_all(&log).await.unwrap().head, Position::START);
