@@ -9,7 +9,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kit::*;
 use redis_servers::{Private, PrivateCluster};
-use runs::{Crew, Quick, builder, key, runtime, undisturbed, workflows};
+use runs::{Crew, key, runtime, undisturbed};
+use tokio::sync::Notify;
 use world_core::{
     ErrorKind::{NotFound, Unavailable, Unknown},
     *,
@@ -124,6 +125,22 @@ async fn a_server_that_answers_too_late_has_written_once() {
     check(&world, &log, 6).await;
 }
 
+/// Nobody is told of a broken connection who had nothing under way on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_killed_while_it_is_idle_is_not_missed() {
+    let server = Private::start(&[]).unwrap();
+    let (world, log) = (connect(&server, "").await, token("t"));
+    let mut counts = Counts::of([server.address()]);
+    for n in 0..8 {
+        let wait = wait_for_queue("q");
+        let waiter = Waiter::begin(&world, wait, "zrangebylex", 1, &mut counts).await;
+        counts.kill_clients();
+        waiter.ends().await; // the World knows
+        let append = append(n, &n.to_string(), By::Outsider);
+        assert_eq!(world.append(&log, &append).await.unwrap(), committed(n + 1));
+    }
+}
+
 /// Whether waiters are told although every connection was killed.
 async fn still_told(url: &str, counts: &mut Counts, look: &'static str, each: u64) -> usize {
     let waiting = Arc::new(RedisWorld::connect(url).await.unwrap());
@@ -140,7 +157,7 @@ async fn still_told(url: &str, counts: &mut Counts, look: &'static str, each: u6
         let new = append(0, "0", creator(&name, Due::Now, None));
         let answer = settle(&other, &run(&name), &new, &mut Errors::new()).await;
         assert_eq!(answer, committed(1));
-        told += usize::from(waiter.is_told(counts).await);
+        told += usize::from(waiter.was_told(counts).await);
     }
     told
 }
@@ -217,34 +234,39 @@ async fn data_that_is_gone_is_said_to_be() {
     assert_eq!(world.append(&log, &append(0, "0", new)).await.unwrap(), committed(1));
 }
 
-/// A worker whose runs are gone says so to who waits for them, and works on.
-#[test]
-fn a_run_that_is_gone_is_not_found_and_may_be_started_again() {
-    let wanted = undisturbed();
+const HELD: Workflow<u64, u64> = Workflow::new("held");
+
+/// A worker whose run is gone says so to who waits for it, and works on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_gone_is_not_found_and_may_be_started_again() {
     let server = Private::start(&[]).unwrap();
-    runtime().block_on(async {
-        let world = connect(&server, "").await;
-        let engine = builder(world.clone(), Quick::new()).build().unwrap();
-        let _worker = engine.spawn_worker();
-        let mut gone = 0;
-        for n in 0..8 {
-            let (workflow, id) = (workflows::ALL[n % 8], format!("run-{n}"));
-            let run = engine.client().start(workflow, 0).id(id.as_str()).await.unwrap();
-            server.address().connect().unwrap().command(&["FLUSHALL"]).unwrap();
-            match tokio::time::timeout(Duration::from_secs(60), run.output()).await.unwrap() {
-                Err(RunError::World(error)) => {
-                    assert_eq!(error.kind(), NotFound, "{error}");
-                    gone += 1;
-                }
-                Ok(_) | Err(RunError::Failed { .. }) => {} // it was over before
-                other => panic!("{other:?}"),
-            }
-            let run = engine.client().start(workflow, 0).id(id.as_str()).await.unwrap();
-            let id = run.id().clone();
-            let _ = tokio::time::timeout(Duration::from_secs(60), run.output()).await.unwrap();
-            let log = workflows::log_of(&workflows::outsider(world.clone(), &key()), &id).await;
-            assert_eq!(workflows::told(&log), wanted[&(workflow.name(), 0)]);
+    let (reached, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, held) = (reached.clone(), go.clone());
+    let function = move |mut ctx: Ctx, input: u64| {
+        let (told, held) = (told.clone(), held.clone());
+        async move {
+            let body = async || {
+                told.notify_one();
+                held.notified().await;
+                Ok::<_, StepError>(input + 1)
+            };
+            ctx.step("held", body).await
         }
-        assert!(gone > 0, "every run was over too soon");
-    });
+    };
+    let world = connect(&server, "").await;
+    let engine = Engine::builder(world).key(key()).workflow(HELD, function).build().unwrap();
+    let worker = engine.spawn_worker();
+    let run = engine.client().start(HELD, 7).id("held").await.unwrap();
+    reached.notified().await;
+    server.address().connect().unwrap().command(&["FLUSHALL"]).unwrap();
+    go.notify_one();
+    match run.output().await {
+        Err(RunError::World(error)) => assert_eq!(error.kind(), NotFound, "{error}"),
+        other => panic!("{other:?}"),
+    }
+    let run = engine.client().start(HELD, 7).id("held").await.unwrap();
+    reached.notified().await;
+    go.notify_one();
+    assert_eq!(run.output().await.unwrap(), 8);
+    worker.shutdown().await;
 }

@@ -59,7 +59,7 @@ async fn told_of_a_queue(
     };
     let head = second.head_after().get();
     assert_eq!(other.append(&log, &second).await.unwrap(), committed(head));
-    waiter.is_told(counts).await
+    waiter.was_told(counts).await
 }
 
 async fn worlds(url: &str) -> [Arc<RedisWorld>; 2] {
@@ -111,7 +111,7 @@ async fn a_reader_is_told_of_a_record() {
         waiter.expect_more(1);
         let answer = other.append(&log, &append(head, "more", By::Outsider)).await.unwrap();
         assert_eq!(answer, committed(head + 1));
-        told += usize::from(waiter.is_told(&mut counts).await);
+        told += usize::from(waiter.was_told(&mut counts).await);
     }
     assert!(told >= TOLD_MIN, "told {told} times of {TRIES}");
 }

@@ -1,9 +1,10 @@
 //! One server, and the one connection to it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    io::tcp::TcpSettings,
 };
 use world_core::Result;
 
@@ -19,7 +20,8 @@ use super::{Link, Wire, check};
 pub(super) struct One {
     client: Client,
     config: AsyncConnectionConfig,
-    current: Mutex<Option<Link>>,
+    listeners: Arc<Listeners>,
+    current: Arc<Mutex<Option<Link>>>,
     /// Held while a connection is made, so that it is made once; and what is known of the last.
     last: tokio::sync::Mutex<Last>,
 }
@@ -46,15 +48,24 @@ impl One {
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.clone().set_redis_settings(settings).set_tcp_settings(tcp_settings());
         let client = Client::open(info).map_err(|error| explain(Stage::Connect, error))?;
-        let listeners = Arc::clone(listeners);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
-            .set_response_timeout(Some(options.response_timeout))
-            .set_push_sender(move |push: PushInfo| {
-                listeners.hear(&push);
-                Ok::<(), std::convert::Infallible>(())
-            });
-        Ok(Self { client, config, current: Mutex::default(), last: tokio::sync::Mutex::default() })
+            .set_response_timeout(Some(options.response_timeout));
+        let (listeners, current) = (Arc::clone(listeners), Arc::default());
+        Ok(Self { client, config, listeners, current, last: tokio::sync::Mutex::default() })
+    }
+
+    /// How the connection of this number is made. Once it is closed nobody uses it any more, also
+    /// those who are told by it.
+    fn config(&self, number: u64) -> AsyncConnectionConfig {
+        let (listeners, current) = (Arc::clone(&self.listeners), Arc::clone(&self.current));
+        self.config.clone().set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                give_up(&current, number);
+            }
+            listeners.hear(&push);
+            Ok::<(), std::convert::Infallible>(())
+        })
     }
 
     /// The connection there is, or a new one.
@@ -68,7 +79,7 @@ impl One {
         }
         let mut connection = self
             .client
-            .get_multiplexed_async_connection_with_config(&self.config)
+            .get_multiplexed_async_connection_with_config(&self.config(last.number + 1))
             .await
             .map_err(|error| explain(Stage::Connect, error))?;
         let identity = check::server(&mut connection).await?;
@@ -85,14 +96,23 @@ impl One {
 
     /// Gives a connection up, if it is still the one there is.
     pub(super) fn give_up(&self, number: u64) {
-        self.lock().take_if(|link| link.number == number);
+        give_up(&self.current, number);
     }
 
     fn current(&self) -> Option<Link> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Link>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Link>> {
+        lock(&self.current)
     }
+}
+
+fn give_up(current: &Mutex<Option<Link>>, number: u64) {
+    let link = lock(current).take_if(|link| link.number == number);
+    drop(link); // without the lock
+}
+
+fn lock(current: &Mutex<Option<Link>>) -> MutexGuard<'_, Option<Link>> {
+    current.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -185,7 +185,7 @@ impl Waiter {
     }
 
     /// Waits for its end; whether it has looked no more before.
-    pub async fn is_told(self, counts: &mut Counts) -> bool {
+    pub async fn was_told(self, counts: &mut Counts) -> bool {
         self.waits.await.unwrap().unwrap();
         counts.calls(self.look) == self.looks
     }

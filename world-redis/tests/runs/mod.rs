@@ -159,7 +159,7 @@ pub fn builder(world: impl World, clock: Quick) -> EngineBuilder {
         delay_max_ms: 20,
     };
     let builder = Engine::builder(world).key(key()).clock(clock).retries(retries);
-    register(builder.lease(Duration::from_secs(60)))
+    register(builder.lease(Duration::from_secs(20)))
 }
 
 /// Workers of two engines, each with a connection of its own, and a client with a third.
