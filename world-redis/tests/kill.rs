@@ -63,7 +63,7 @@ fn soak(name: &str, fsync: &str, is_forgetful: bool) {
             let draw = mix(seed ^ mix(kill));
             let (before, open) = (crew.notes.count(), crew.open().await);
             crew.start(OPEN_MIN.saturating_sub(open)).await;
-            if draw % 8 > 0 {
+            if !draw.is_multiple_of(8) {
                 crew.notes.more(before, (draw >> 32) as usize % 60).await;
             }
             tokio::task::block_in_place(|| {
