@@ -69,4 +69,16 @@ impl Call {
     pub(crate) fn args<T: AsRef<[u8]>>(self, args: impl IntoIterator<Item = T>) -> Self {
         args.into_iter().fold(self, Self::arg)
     }
+
+    /// The command that holds the script, which the server knows from then on.
+    pub(crate) fn whole(&self) -> redis::Cmd {
+        let mut whole = redis::cmd("EVAL");
+        whole.arg(self.script.code);
+        for arg in self.command.args_iter().skip(2) {
+            if let redis::Arg::Simple(arg) = arg {
+                whole.arg(arg);
+            }
+        }
+        whole
+    }
 }

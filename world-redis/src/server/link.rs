@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection};
+use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection};
 
 use crate::{options::Options, script::Call};
 
 use super::confirm::Confirming;
-
-/// How often a script is made known to a server that forgets it again before it runs.
-const LOADS_MAX: usize = 3;
 
 /// A connection to a server.
 #[derive(Clone)]
@@ -32,39 +29,27 @@ pub(crate) struct Source {
 }
 
 impl Link {
-    /// Runs a script.
+    /// Runs a script; one that the server does not know has not run, and is sent whole.
     pub(super) async fn call(&mut self, call: &Call) -> RedisResult<Value> {
-        let mut answer = self.send(&call.command).await;
-        for _ in 0..LOADS_MAX {
-            if !is_unknown_script(&answer) {
-                break;
-            }
-            self.load(call).await?;
-            answer = self.send(&call.command).await;
+        match self.send(&call.command).await {
+            Err(error) if is_unknown_script(&error) => self.send(&call.whole()).await,
+            answer => answer,
         }
-        answer
     }
 
     /// Runs a script where the keys of a moving slot are to be.
     pub(super) async fn asked(&mut self, call: &Call) -> RedisResult<Value> {
-        let mut asking = redis::pipe();
-        asking.cmd("ASKING").ignore().add_command(call.command.clone());
-        let mut answer: RedisResult<(Value,)> = asking.query_async(&mut self.connection).await;
-        for _ in 0..LOADS_MAX {
-            if !is_unknown_script(&answer) {
-                break;
-            }
-            self.load(call).await?;
-            answer = asking.query_async(&mut self.connection).await;
+        match self.send_asking(call.command.clone()).await {
+            Err(error) if is_unknown_script(&error) => self.send_asking(call.whole()).await,
+            answer => answer,
         }
-        answer.map(|(answer,)| answer)
     }
 
-    /// Makes a script known to the server: one that it does not know has not run.
-    async fn load(&mut self, call: &Call) -> RedisResult<Value> {
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(call.script.code);
-        self.send(&load).await
+    async fn send_asking(&mut self, command: Cmd) -> RedisResult<Value> {
+        let mut asking = redis::pipe();
+        asking.cmd("ASKING").ignore().add_command(command);
+        let (answer,) = asking.query_async(&mut self.connection).await?;
+        Ok(answer)
     }
 
     pub(super) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
@@ -87,7 +72,6 @@ impl Link {
     }
 }
 
-fn is_unknown_script<T>(answer: &RedisResult<T>) -> bool {
-    let unknown = redis::ErrorKind::Server(ServerErrorKind::NoScript);
-    answer.as_ref().is_err_and(|error| error.kind() == unknown)
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript)
 }

@@ -1,6 +1,7 @@
 //! One server, and the connection to it, made anew when it breaks.
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ProtocolVersion, PushInfo,
+    AsyncConnectionConfig, Client, ConnectionAddr, ProtocolVersion, PushInfo, PushKind,
     aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use world_core::Result;
@@ -39,11 +40,12 @@ pub(super) struct Maker {
 pub(super) struct One {
     client: Client,
     config: AsyncConnectionConfig,
+    listeners: Arc<Listeners>,
     is_node: bool,
     numbers: Arc<AtomicU64>,
     node: u64,
     confirming: Arc<Confirming>,
-    current: Mutex<Option<Link>>,
+    current: Arc<Mutex<Option<Link>>>,
     /// How often a connection was tried for.
     tried: AtomicU64,
     /// Held while a connection is made, so that it is made once; and what answered last.
@@ -70,22 +72,18 @@ impl Maker {
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = info.clone().set_redis_settings(settings).set_tcp_settings(tcp);
         let client = Client::open(info).map_err(|error| explain(Stage::Connect, error))?;
-        let listeners = Arc::clone(&self.listeners);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
-            .set_response_timeout(Some(self.options.response_timeout))
-            .set_push_sender(move |push: PushInfo| {
-                listeners.hear(&push);
-                Ok::<(), std::convert::Infallible>(())
-            });
+            .set_response_timeout(Some(self.options.response_timeout));
         Ok(One {
             confirming: Arc::new(Confirming::new(client.clone(), &self.options)),
             client,
             config,
+            listeners: Arc::clone(&self.listeners),
             is_node,
             node: next(&self.numbers),
             numbers: Arc::clone(&self.numbers),
-            current: Mutex::default(),
+            current: Arc::default(),
             tried: AtomicU64::new(0),
             last: tokio::sync::Mutex::default(),
         })
@@ -115,7 +113,8 @@ impl One {
         if self.tried.load(Ordering::Acquire) != tried {
             return Err(no_answer()); // while this one waited, another has tried for it
         }
-        let made = self.connect(when).await;
+        let number = next(&self.numbers);
+        let made = self.connect(when, number).await;
         self.tried.fetch_add(1, Ordering::AcqRel);
         let (connection, identity) = made?;
         if last.identity.replace(identity.clone()).is_some_and(|before| before != identity) {
@@ -128,23 +127,39 @@ impl One {
         let link = Link {
             connection,
             confirming: Arc::clone(&self.confirming),
-            number: next(&self.numbers),
+            number,
             source: Source { node: self.node, lineage: last.lineage },
         };
         *self.lock() = Some(link.clone());
         Ok(link)
     }
 
-    async fn connect(&self, when: When) -> Result<(MultiplexedConnection, Identity)> {
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
+    async fn connect(&self, when: When, number: u64) -> Result<(MultiplexedConnection, Identity)> {
+        let config = self.config.clone().set_push_sender(self.hears(number));
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await.map_err(|error| explain(Stage::Connect, error))?;
         let identity = check::server(&mut connection, self.is_node, when).await?;
         Ok((connection, identity))
     }
 
+    /// What a connection does with what arrives unasked. Once it is closed nobody uses it any more.
+    fn hears(&self, number: u64) -> impl Fn(PushInfo) -> Result<(), Infallible> + use<> {
+        // The connection holds this, and so this must not hold the connection.
+        let (listeners, current) = (Arc::clone(&self.listeners), Arc::downgrade(&self.current));
+        move |push| {
+            if push.kind == PushKind::Disconnection
+                && let Some(current) = current.upgrade()
+            {
+                give_up(&current, number);
+            }
+            listeners.hear(&push);
+            Ok(())
+        }
+    }
+
     /// Gives a connection up, if it is still the one there is.
     pub(super) fn give_up(&self, link: &Link) {
-        self.lock().take_if(|current| current.number == link.number);
+        give_up(&self.current, link.number);
     }
 
     pub(super) fn address(&self) -> &ConnectionAddr {
@@ -156,8 +171,17 @@ impl One {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Link>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.current)
     }
+}
+
+fn give_up(current: &Mutex<Option<Link>>, number: u64) {
+    let link = lock(current).take_if(|link| link.number == number);
+    drop(link); // without the lock
+}
+
+fn lock(current: &Mutex<Option<Link>>) -> MutexGuard<'_, Option<Link>> {
+    current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for One {
