@@ -1,11 +1,13 @@
 //! Deleting: a run is hidden by a tombstone at once, then its streams are removed.
 
+use bytes::Bytes;
 use world_core::{Deleted, Error, ErrorKind, LogId, Position, Result, RunId, Token};
 
 use crate::{
     append::Answer,
     error::{Stage, corrupt, nonsense},
     keys::Keys,
+    list::run_of,
     script::{Call, DELETE_RUN, DELETE_TOKEN, REMOVED, RETIRED},
     server::Server,
 };
@@ -24,36 +26,47 @@ pub(crate) async fn delete(
     log: &LogId,
     head: Position,
 ) -> Result<Deleted> {
-    match log {
+    let deleted = match log {
         LogId::Run(run) => delete_run(server, keys, run, Some(head)).await,
         LogId::Token(token) => delete_token(server, keys, token, head).await,
         LogId::Stream(..) => {
-            Err(Error::new(ErrorKind::Invalid, "a stream is deleted with its run").log(log.clone()))
+            Err(Error::new(ErrorKind::Invalid, "a stream is deleted with its run"))
         }
-    }
+    };
+    deleted.map_err(|error| error.log(log.clone()))
 }
 
-/// Deletes the closed runs that have been kept for this many milliseconds; says how many.
+/// Deletes the closed runs that have been kept for this many milliseconds; says how many. One that
+/// is corrupt stays, and is told of when all others are gone.
 pub(crate) async fn sweep(server: &Server, keys: &Keys, kept: u128) -> Result<u64> {
-    let mut swept = 0;
+    let (mut swept, mut corrupt) = (0, None);
     for shard in 0..keys.shards() {
         loop {
             let call = Call::new(&RETIRED, [keys.due(shard)])
                 .arg(kept.to_string())
                 .arg(RETIRED_MAX.to_string());
-            let runs: Vec<String> = server.read(&call).await?;
-            let is_last = runs.len() < RETIRED_MAX;
+            let runs: Vec<Bytes> = server.read(&call).await?;
+            let (found, before) = (runs.len(), swept);
             for run in runs {
-                let run = RunId::new(run).map_err(|error| nonsense().source(error))?;
-                delete_run(server, keys, &run, None).await?;
-                swept += 1;
+                let deleted = match run_of(&run) {
+                    Ok(run) => {
+                        delete_run(server, keys, &run, None).await.map_err(|error| error.run(run))
+                    }
+                    Err(error) => Err(error),
+                };
+                match deleted {
+                    Ok(Deleted::Done) => swept += 1,
+                    Ok(Deleted::Open | Deleted::Absent) => {}
+                    Err(error) if error.kind() == ErrorKind::Corrupt => corrupt = Some(error),
+                    Err(error) => return Err(error),
+                }
             }
-            if is_last {
+            if found < RETIRED_MAX || swept == before {
                 break;
             }
         }
     }
-    Ok(swept)
+    corrupt.map_or(Ok(swept), Err)
 }
 
 async fn delete_run(

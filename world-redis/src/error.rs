@@ -16,7 +16,7 @@ pub(crate) enum Stage {
 
 /// What a server's refusals mean, by the word that they begin with. Each comes before a script's
 /// first write: nothing has happened.
-const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
+const REFUSALS: [(&str, ErrorKind, &str, &str); 22] = {
     use ErrorKind::{Corrupt, Invalid, Unavailable, Unsuitable};
     [
         (
@@ -75,6 +75,18 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
             "give it the commands, keys and channels that docs/layouts/redis.md lists",
         ),
         (
+            "The user executing the script",
+            Unsuitable,
+            "this user may not do what a World does",
+            "give it the commands, keys and channels that docs/layouts/redis.md lists",
+        ),
+        (
+            "cluster support disabled",
+            Unsuitable,
+            "the server is not a node of a Redis Cluster",
+            "write redis://host:6379",
+        ),
+        (
             "WRONGPASS",
             Invalid,
             "the server refuses the user's name or password",
@@ -93,6 +105,12 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
             "use Redis 6.2 or newer, or Valkey",
         ),
         (
+            "unknown command",
+            ErrorKind::Unsupported,
+            "the server does not know a command that a World needs",
+            "use Redis 6.2 or newer, or Valkey; if it has been renamed or is a proxy's, undo that",
+        ),
+        (
             "DB index is out of range",
             Invalid,
             "the server has no database of this number",
@@ -103,21 +121,28 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
 
 /// What an error of the client's means at a stage.
 pub(crate) fn explain(stage: Stage, error: RedisError) -> Error {
+    let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    let coded = REFUSALS.iter().find(|(word, ..)| *word == code);
     // Before Redis 7 an error in a script has another error's words around it.
-    let words =
-        format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-    let refusal = REFUSALS.iter().find(|(word, ..)| {
-        words.match_indices(word).any(|(at, _)| {
-            let end = words.as_bytes().get(at + word.len());
-            end.is_none_or(|byte| !byte.is_ascii_alphanumeric())
-                && (at == 0 || !words.as_bytes()[at - 1].is_ascii_alphanumeric())
-        })
-    });
+    let refusal = coded.or_else(|| REFUSALS.iter().find(|(word, ..)| says(detail, word)));
     let (kind, what, help) = match refusal {
         Some((_, kind, what, help)) => (*kind, *what, *help),
         None => other(stage, &error),
     };
-    Error::new(kind, what).help(help).source(error)
+    match detail.split_once(", with args beginning") {
+        // What follows is what was sent: a password, or a record.
+        Some((said, _)) => Error::new(kind, what).help(help).source(said.to_owned()),
+        None => Error::new(kind, what).help(help).source(error),
+    }
+}
+
+/// Whether a text says a word that is not a part of another.
+fn says(text: &str, word: &str) -> bool {
+    let is_outside = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    text.match_indices(word).any(|(at, _)| {
+        let (before, rest) = text.as_bytes().split_at(at);
+        is_outside(before.last()) && is_outside(rest.get(word.len()))
+    })
 }
 
 fn other(stage: Stage, error: &RedisError) -> (ErrorKind, &'static str, &'static str) {
@@ -135,6 +160,11 @@ fn other(stage: Stage, error: &RedisError) -> (ErrorKind, &'static str, &'static
             ErrorKind::Unsupported,
             "the server does not speak RESP3",
             "use Redis 6.2 or newer, or Valkey",
+        ),
+        Stage::Connect if error.kind() == redis::ErrorKind::Parse => (
+            ErrorKind::Invalid,
+            "what answers there is not a Redis server",
+            "look at the address and the port, and whether the server wants TLS (rediss:)",
         ),
         Stage::Connect => (
             ErrorKind::Unavailable,
@@ -175,11 +205,17 @@ pub(crate) fn unsure(confirmed: u64, wanted: u8) -> Error {
     .help("send the same bytes again; bring replicas back, or lower wait_replicas")
 }
 
+const STRANGER: &str =
+    "another program may write keys with this prefix; restore the keys from a copy";
+
+/// A World of which it is not known how it was made.
+pub(crate) fn unreadable() -> Error {
+    Error::new(ErrorKind::Corrupt, "what says how the World was made cannot be read").help(STRANGER)
+}
+
 /// Something stored that this crate cannot have written.
 pub(crate) fn corrupt(log: &LogId, position: Option<Position>, what: &'static str) -> Error {
-    let error = Error::new(ErrorKind::Corrupt, what)
-        .log(log.clone())
-        .help("another program may write keys with this prefix; restore the keys from a copy");
+    let error = Error::new(ErrorKind::Corrupt, what).log(log.clone()).help(STRANGER);
     match position {
         Some(position) => error.position(position),
         None => error,

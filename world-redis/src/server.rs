@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use world_core::Result;
 
 use crate::{
-    error::{Stage, explain, unsure},
+    error::{Stage, explain, nonsense, unsure},
     listeners::Listeners,
     options::Options,
     script::Call,
@@ -129,15 +129,15 @@ impl Server {
         stage: Stage,
         answer: RedisResult<Value>,
     ) -> Result<T> {
-        let answer = answer.and_then(|value| T::from_redis_value(value).map_err(Into::into));
-        answer.map_err(|error| {
+        let value = answer.map_err(|error| {
             if let Kind::One(one) = &self.kind
                 && is_broken(&error)
             {
                 one.give_up(link.number);
             }
             explain(stage, error)
-        })
+        })?;
+        T::from_redis_value(value).map_err(|_| nonsense()) // whose words repeat the answer
     }
 }
 

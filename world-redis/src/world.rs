@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::try_join_all;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use world_core::{
@@ -19,12 +20,12 @@ use crate::{
     append::{self, Answer},
     claim::{self, Given, Turns},
     delete,
-    error::{Stage, nonsense},
+    error::{Stage, nonsense, unreadable},
     keys::{Key, Keys},
     lineage::Lineage,
     list,
     listeners::{Listeners, Waiting},
-    options::Options,
+    options::{Options, SHARDS_MAX},
     read::{self, Found},
     script::{Call, OPEN},
     server::Server,
@@ -111,14 +112,20 @@ impl RedisWorld {
             .arg(options.shards.unwrap_or(default).to_string());
         let mut link = server.link().await?;
         let answer = link.call(&call).await;
-        let (layout, shards): (String, u16) = server.conclude(&link, Stage::Connect, answer)?;
+        let (layout, shards): (Option<Bytes>, Option<Bytes>) =
+            server.conclude(&link, Stage::Connect, answer)?;
+        let layout = layout.ok_or_else(unreadable)?;
         if layout != LAYOUT {
+            let layout = layout.escape_ascii();
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("a World of layout {layout:?}, where this program knows {LAYOUT}"),
+                format!("a World of layout {layout}, where this program knows {LAYOUT}"),
             )
             .help("use the version of world-redis that has made it, or a newer one"));
         }
+        let shards = shards.and_then(|shards| str::from_utf8(&shards).ok()?.parse().ok());
+        let is_known = |shards: &u16| (1..=SHARDS_MAX).contains(shards);
+        let shards = shards.filter(is_known).ok_or_else(unreadable)?;
         if let Some(wanted) = options.shards.filter(|wanted| *wanted != shards) {
             return Err(Error::new(
                 ErrorKind::Unsuitable,
@@ -218,7 +225,11 @@ impl Inner {
     async fn wait(&self, wait: &Wait) -> Result<()> {
         let waiting = self.listeners.join(self.channels(wait));
         loop {
-            self.subscribe(&waiting).await?;
+            match self.subscribe(&waiting).await {
+                // A user that may not subscribe: it looks, and is not told.
+                Err(error) if error.kind() == ErrorKind::Unsuitable => {}
+                subscribed => subscribed?,
+            }
             if self.has_come(wait).await? {
                 return Ok(());
             }

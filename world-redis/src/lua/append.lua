@@ -31,13 +31,23 @@ elseif turn ~= '' then
   if turn == 'parked' and s.phase == 'closed' then s.time = now() end
 end
 local new = place(s, run)
-local about = tags ~= '-' and redis.call('HGET', KEYS[3], run)
-if old ~= new then redis.call('ZCARD', KEYS[2]) end
+local about
+if tags ~= '-' then
+  about = redis.call('HGET', KEYS[3], run) or ''
+  local rest = 2 + 16 * (about:byte(1) or 255)
+  if rest > #about then return {'corrupt'} end
+  about = tags .. about:sub(rest)
+end
+may(KEYS[1], 'HSET')
+if old ~= new then
+  redis.call('ZCARD', KEYS[2])
+  may(KEYS[2], 'ZADD', 'ZREM')
+end
 
 if has_records then redis.call('RPUSH', KEYS[4], unpack(ARGV, first)) end
 save(KEYS[1], run, s)
 move(KEYS[2], old, new)
-if about then redis.call('HSET', KEYS[3], run, tags .. about:sub(2 + 16 * about:byte(1))) end
+if about then redis.call('HSET', KEYS[3], run, about) end
 if old ~= new and s.turn == 'ready' then tell(ready .. s.queue) end
 if has_records and (ticket == '' or closes == '1') then tell(KEYS[4]) end
 return {'committed', s.head}

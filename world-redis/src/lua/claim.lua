@@ -37,6 +37,7 @@ for i = 1, limit do
   if other[i] then chosen[#chosen + 1] = other[i] end
 end
 
+may(KEYS[2], 'ZADD', 'ZREM')
 local leases = {}
 for i = 1, math.min(limit, #chosen) do
   local run, s = chosen[i].run, chosen[i].s

@@ -15,6 +15,8 @@ use crate::error::{Stage, explain};
 /// The oldest version that is supported.
 const VERSION_MIN: (u32, u32) = (6, 2);
 
+const REPLICA: &str = "the server is a replica, which takes no writes";
+
 /// Which server answers: another one knows, perhaps, less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -41,10 +43,17 @@ impl Info {
     }
 }
 
-/// Checks one server.
-pub(super) async fn server(connection: &mut MultiplexedConnection) -> Result<Identity> {
+/// Checks one server. Where a master was, a replica may become one again, or another take its place.
+pub(super) async fn server(
+    connection: &mut MultiplexedConnection,
+    was_master: bool,
+) -> Result<Identity> {
     let text: RedisResult<String> = redis::cmd("INFO").query_async(connection).await;
     let info = Info::parse(&text.map_err(|error| explain(Stage::Connect, error))?);
+    if was_master && info.get("role") == "slave" {
+        return Err(Error::new(ErrorKind::Unavailable, REPLICA)
+            .help("it is tried again; if it stays so, name the master"));
+    }
     check(&info)?;
     if info.get("cluster_enabled") == "1" {
         return Err(unsuitable(
@@ -95,10 +104,7 @@ fn check(info: &Info) -> Result<()> {
             .help("try again when it has"));
     }
     if info.get("role") != "master" {
-        return Err(unsuitable(
-            "the server is a replica, which takes no writes",
-            "name the master, or an address that leads to it",
-        ));
+        return Err(unsuitable(REPLICA, "name the master, or an address that leads to it"));
     }
     let policy = info.get("maxmemory_policy");
     if !policy.is_empty() && policy != "noeviction" {

@@ -71,7 +71,7 @@ impl One {
             .get_multiplexed_async_connection_with_config(&self.config)
             .await
             .map_err(|error| explain(Stage::Connect, error))?;
-        let identity = check::server(&mut connection).await?;
+        let identity = check::server(&mut connection, last.identity.is_some()).await?;
         last.number += 1;
         if last.identity.replace(identity.clone()).is_some_and(|before| before != identity) {
             // It was started anew, or another has taken its place.
