@@ -16,9 +16,14 @@ pub(crate) enum Stage {
 
 /// What a server's refusals mean, by the word that they begin with. Each comes before a script's
 /// first write: nothing has happened.
-const REFUSALS: [(&str, ErrorKind, &str, &str); 22] = {
+const REFUSALS: [(&str, ErrorKind, &str, &str); 23] = {
     use ErrorKind::{Corrupt, Invalid, Unavailable, Unsuitable};
+    const FORBIDDEN: &str = "this user may not do what a World does";
+    const GRANT: &str = "give it the commands, keys and channels that docs/layouts/redis.md lists";
     [
+        ("NOPERM", Unsuitable, FORBIDDEN, GRANT),
+        ("ACL failure in script", Unsuitable, FORBIDDEN, GRANT), // from Redis 7.2 on
+        ("The user executing the script", Unsuitable, FORBIDDEN, GRANT), // before
         (
             "WRONGTYPE",
             Corrupt,
@@ -68,18 +73,6 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 22] = {
             "connect without the proxy",
         ),
         ("NOSCRIPT", Unavailable, "the server forgets scripts at once", "try again"),
-        (
-            "NOPERM",
-            Unsuitable,
-            "this user may not do what a World does",
-            "give it the commands, keys and channels that docs/layouts/redis.md lists",
-        ),
-        (
-            "The user executing the script",
-            Unsuitable,
-            "this user may not do what a World does",
-            "give it the commands, keys and channels that docs/layouts/redis.md lists",
-        ),
         (
             "cluster support disabled",
             Unsuitable,
