@@ -16,11 +16,15 @@ pub(crate) enum Stage {
 
 /// What a server's refusals mean, by the word that they begin with. Each comes before a script's
 /// first write: nothing has happened.
-const REFUSALS: [(&str, ErrorKind, &str, &str); 23] = {
-    use ErrorKind::{Corrupt, Invalid, Unavailable, Unsuitable};
+const REFUSALS: [(&str, ErrorKind, &str, &str); 24] = {
+    use ErrorKind::{Corrupt, Invalid, Unavailable, Unsuitable, Unsupported};
     const FORBIDDEN: &str = "this user may not do what a World does";
     const GRANT: &str = "give it the commands, keys and channels that docs/layouts/redis.md lists";
+    const UNKNOWN: &str = "the server does not know a command that a World needs";
+    const UPDATE: &str = "use Redis 6.2 or newer, or Valkey, with all of its commands";
     [
+        ("unknown command", Unsupported, UNKNOWN, UPDATE),
+        ("command called from", Unsupported, UNKNOWN, UPDATE), // an unknown one in a script
         ("NOPERM", Unsuitable, FORBIDDEN, GRANT),
         ("ACL failure in script", Unsuitable, FORBIDDEN, GRANT), // from Redis 7.2 on
         ("The user executing the script", Unsuitable, FORBIDDEN, GRANT), // before
@@ -93,15 +97,9 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 23] = {
         ),
         (
             "NOPROTO",
-            ErrorKind::Unsupported,
+            Unsupported,
             "the server does not speak RESP3",
             "use Redis 6.2 or newer, or Valkey",
-        ),
-        (
-            "unknown command",
-            ErrorKind::Unsupported,
-            "the server does not know a command that a World needs",
-            "use Redis 6.2 or newer, or Valkey; if it has been renamed or is a proxy's, undo that",
         ),
         (
             "DB index is out of range",

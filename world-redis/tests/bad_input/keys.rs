@@ -4,7 +4,8 @@ use redis_servers::Private;
 use world_core::{ErrorKind, World};
 use world_redis::RedisWorld;
 
-use crate::kit::{Trouble, command, fresh_prefix, said_with_source};
+use crate::kit::{Trouble, command, fresh_prefix, list, said, said_with_source};
+use crate::support::everything_of;
 
 /// Each key, and the methods that are refused while it holds something else. The others have nothing
 /// to do with it. An answer other than the usual is marked with `?`.
@@ -80,17 +81,17 @@ async fn a_world_that_does_not_say_how_it_was_made_is_corrupt_and_left_as_it_is(
         for line in commands {
             command(server, &line.replace("META", &meta).split(' ').collect::<Vec<_>>());
         }
-        let all = || crate::support::everything_of(&prefix, &[server.clone()]).unwrap();
+        let all = || everything_of(&prefix, std::slice::from_ref(server)).unwrap();
         let before = all();
         let url = format!("redis://{server}?prefix={prefix}");
         let error = RedisWorld::connect(&url).await.unwrap_err();
         if words.starts_with("holds") {
             said_with_source(&error, ErrorKind::Corrupt, words);
         } else {
-            crate::kit::said(&error, ErrorKind::Corrupt, words);
+            said(&error, ErrorKind::Corrupt, words);
         }
         assert!(before == all(), "{commands:?}");
         command(server, &["DEL", &meta]);
-        RedisWorld::connect(&url).await.unwrap().list(&crate::kit::list()).await.unwrap();
+        RedisWorld::connect(&url).await.unwrap().list(&list()).await.unwrap();
     }
 }

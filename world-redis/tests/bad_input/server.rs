@@ -4,7 +4,10 @@ use redis_servers::{Private, cluster};
 use world_core::{ErrorKind, World};
 use world_redis::RedisWorld;
 
-use crate::kit::{Scene, command, fresh_prefix, list, said, said_with_source, until};
+use crate::kit::{
+    PASSWORD, PASSWORD_IN_URL, Scene, USER, command, fresh_prefix, list, said, said_with_source,
+    until,
+};
 
 const EVICTING: [&str; 7] = [
     "allkeys-lru",
@@ -94,6 +97,22 @@ async fn a_server_and_a_cluster_are_not_taken_for_each_other() {
         ErrorKind::Unsuitable,
         "not a node of a Redis Cluster; write redis://",
     );
+}
+
+#[tokio::test]
+async fn a_server_without_a_command_that_is_needed_is_unsupported() {
+    for name in ["HELLO", "INFO", "EVALSHA", "SCRIPT", "ZADD"] {
+        let server = Private::start(&[("rename-command", &format!("{name} \"\""))]).unwrap();
+        let login = format!("{USER}:{PASSWORD_IN_URL}@");
+        command(
+            server.address(),
+            &["ACL", "SETUSER", USER, "on", &format!(">{PASSWORD}"), "+@all", "~*"],
+        );
+        let url = format!("redis://{login}{}", server.address());
+        let error = RedisWorld::connect(&url).await.unwrap_err();
+        said(&error, ErrorKind::Unsupported, "use Redis 6.2 or newer");
+        assert_eq!(command(server.address(), &["DBSIZE"]).integer(), Some(0), "{name}");
+    }
 }
 
 #[tokio::test]

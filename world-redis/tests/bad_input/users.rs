@@ -10,6 +10,7 @@ use crate::kit::{
     PASSWORD, PASSWORD_IN_URL, Scene, Trouble, USER, claim, command, creator, fresh_prefix, list,
     one, run, said_with_source,
 };
+use crate::support::everything_of;
 
 /// The commands that a World cannot do without.
 const NEEDED: [&str; 26] = [
@@ -69,7 +70,7 @@ async fn a_user_who_may_not_do_all_that_is_needed_is_refused_when_connecting_and
         let url = format!("redis://{}{address}?prefix={prefix}", login());
         let error = RedisWorld::connect(&url).await.unwrap_err();
         said_with_source(&error, ErrorKind::Unsuitable, "this user may not do");
-        let kept = crate::support::everything_of(&prefix, &[address.clone()]).unwrap();
+        let kept = everything_of(&prefix, std::slice::from_ref(address)).unwrap();
         assert!(kept.is_empty(), "{right}: {kept:?}");
         user(address, &[]);
         RedisWorld::connect(&url).await.unwrap().list(&list()).await.unwrap();
