@@ -12,10 +12,12 @@ pub(crate) enum Stage {
     Read,
     /// A script that changes something.
     Write,
+    /// The same, where an earlier try, or what is now asked about, may have happened already.
+    Unsure,
 }
 
-/// What a server's refusals mean, by the word that they begin with. Each comes before a script's
-/// first write: nothing has happened.
+/// What a server's refusals mean, by the word that they begin with. Each that is `Unavailable` comes
+/// before a script's first write: nothing has happened.
 const REFUSALS: [(&str, ErrorKind, &str, &str); 24] = {
     use ErrorKind::{Corrupt, Invalid, Unavailable, Unsuitable, Unsupported};
     const FORBIDDEN: &str = "this user may not do what a World does";
@@ -34,12 +36,7 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 24] = {
             "a key of this World holds something else",
             "another program writes keys with this prefix: find it, and restore the key from a copy",
         ),
-        (
-            "OOM",
-            Unavailable,
-            "the server's memory is full",
-            "raise maxmemory, or delete runs; nothing was written",
-        ),
+        ("OOM", Unavailable, "the server's memory is full", "raise maxmemory, or delete runs"),
         (
             "READONLY",
             Unavailable,
@@ -120,6 +117,8 @@ pub(crate) fn explain(stage: Stage, error: RedisError) -> Error {
         Some((_, kind, what, help)) => (*kind, *what, *help),
         None => other(stage, &error),
     };
+    let is_unsure = stage == Stage::Unsure && kind == ErrorKind::Unavailable;
+    let kind = if is_unsure { ErrorKind::Unknown } else { kind };
     match detail.split_once(", with args beginning") {
         // What follows is what was sent: a password, or a record.
         Some((said, _)) => Error::new(kind, what).help(help).source(said.to_owned()),
@@ -167,13 +166,13 @@ fn other(stage: Stage, error: &RedisError) -> (ErrorKind, &'static str, &'static
             "the connection broke, or the answer came too late",
             "try again; if answers are slow, raise response_timeout_ms",
         ),
-        Stage::Write if is_lost => (
+        Stage::Write | Stage::Unsure if is_lost => (
             ErrorKind::Unknown,
             "the connection broke, or the answer came too late",
             "send the same bytes again; if answers are slow, raise response_timeout_ms",
         ),
         Stage::Read => (ErrorKind::Unavailable, "the server could not do it", "look at its log"),
-        Stage::Write => (
+        Stage::Write | Stage::Unsure => (
             ErrorKind::Unknown,
             "the server could not do it, or not all of it",
             "look at its log; send the same bytes again",

@@ -113,10 +113,11 @@ impl Server {
         let answer = self.conclude(link, Stage::Write, answer)?;
         if self.options.wait_replicas > 0 {
             let key = call.keys.first().map_or(&[][..], Vec::as_slice);
-            let confirmed = link.confirmed(key, &self.options).await;
-            let confirmed: u64 = self.conclude(link, Stage::Write, confirmed)?;
-            if confirmed < u64::from(self.options.wait_replicas) {
-                return Err(unsure(confirmed, self.options.wait_replicas));
+            let wanted = self.options.wait_replicas;
+            let confirmed = link.confirmed(key, wanted, &self.options).await;
+            let confirmed: u64 = self.conclude(link, Stage::Unsure, confirmed)?;
+            if confirmed < u64::from(wanted) {
+                return Err(unsure(confirmed, wanted));
             }
         }
         Ok(answer)
@@ -129,6 +130,11 @@ impl Server {
         stage: Stage,
         answer: RedisResult<Value>,
     ) -> Result<T> {
+        let stage = match (stage, &self.kind) {
+            // Its client sends again by itself: what is refused may be done already.
+            (Stage::Write, Kind::Cluster { .. }) => Stage::Unsure,
+            _ => stage,
+        };
         let value = answer.map_err(|error| {
             if let Kind::One(one) = &self.kind
                 && is_broken(&error)
@@ -171,11 +177,17 @@ impl Link {
         }
     }
 
-    /// How many replicas have what this connection last wrote to the server of a key.
-    async fn confirmed(&mut self, key: &[u8], options: &Options) -> RedisResult<Value> {
+    /// How many replicas have what this connection last wrote to the server of a key; it waits
+    /// until as many as wanted do.
+    pub(crate) async fn confirmed(
+        &mut self,
+        key: &[u8],
+        wanted: u8,
+        options: &Options,
+    ) -> RedisResult<Value> {
         let mut wait = redis::cmd("WAIT");
         let millis = u64::try_from(options.wait_timeout.as_millis()).unwrap_or(u64::MAX);
-        wait.arg(options.wait_replicas).arg(millis);
+        wait.arg(wanted).arg(millis);
         match &mut self.wire {
             Wire::One(connection) => wait.query_async(connection).await,
             Wire::Cluster(connection) => {

@@ -114,6 +114,11 @@ impl RedisWorld {
         let answer = link.call(&call).await;
         let (layout, shards): (Option<Bytes>, Option<Bytes>) =
             server.conclude(&link, Stage::Connect, answer)?;
+        if options.wait_replicas > 0 {
+            // Whether it may be asked at all.
+            let answer = link.confirmed(&Keys::meta(prefix), 0, &options).await;
+            let _: u64 = server.conclude(&link, Stage::Connect, answer)?;
+        }
         let layout = layout.ok_or_else(unreadable)?;
         if layout != LAYOUT {
             let layout = layout.escape_ascii();

@@ -51,6 +51,28 @@ async fn slots_that_move_or_are_missing_are_unavailable_and_nothing_is_half_writ
     }
 }
 
+/// The Cluster's client sends again by itself when a connection breaks: an earlier try may have been
+/// done before a later one is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_cluster_refuses_to_write_is_unknown() {
+    let cluster = PrivateCluster::start(&[]).unwrap();
+    let options = "&shards=1&response_timeout_ms=500";
+    let scene = Scene::at("redis-cluster", servers(&cluster), options).await;
+    let before = scene.everything();
+    let memory = |most: &str| {
+        for node in servers(&cluster) {
+            command(&node, &["CONFIG", "SET", "maxmemory", most]);
+        }
+    };
+    memory("1");
+    let error = scene.call("signal").await.unwrap_err();
+    said_with_source(&error, ErrorKind::Unknown, "the server's memory is full");
+    assert!(scene.call("read-run").await.unwrap());
+    memory("0");
+    assert!(before == scene.everything());
+    assert!(scene.call("signal").await.unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_is_not_whole_is_unavailable_and_forgotten_scripts_are_sent_again() {
     let cluster = PrivateCluster::start(&[]).unwrap();

@@ -3,7 +3,15 @@
 use redis_servers::Private;
 use world_core::ErrorKind;
 
-use crate::kit::{Scene, command, said, until};
+use crate::kit::{Scene, command, said, said_with_source, until};
+
+#[tokio::test]
+async fn a_server_that_cannot_be_asked_for_replicas_is_refused_when_connecting() {
+    let server = Private::start(&[("rename-command", "WAIT \"\"")]).unwrap();
+    let url = format!("redis://{}?wait_replicas=1", server.address());
+    let error = world_redis::RedisWorld::connect(&url).await.unwrap_err();
+    said_with_source(&error, ErrorKind::Unsupported, "does not know a command");
+}
 
 #[tokio::test]
 async fn a_write_that_no_replica_confirms_is_unknown_and_settled_when_one_is_there() {
