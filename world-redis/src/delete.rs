@@ -6,6 +6,7 @@ use crate::{
     append::Answer,
     error::{Stage, corrupt, nonsense},
     keys::{Keys, Shard},
+    list::run_of,
     script::{Call, DELETE_RUN, DELETE_TOKEN, REMOVED, RETIRED},
     server::Server,
 };
@@ -28,13 +29,14 @@ pub(crate) async fn delete(
     log: &LogId,
     head: Position,
 ) -> Result<Deleted> {
-    match log {
+    let deleted = match log {
         LogId::Run(run) => delete_run(server, keys, run, Some(head)).await,
         LogId::Token(token) => delete_token(server, keys, token, head).await,
         LogId::Stream(..) => {
-            Err(Error::new(ErrorKind::Invalid, "a stream is deleted with its run").log(log.clone()))
+            Err(Error::new(ErrorKind::Invalid, "a stream is deleted with its run"))
         }
-    }
+    };
+    deleted.map_err(|error| error.log(log.clone()))
 }
 
 /// Deletes the closed runs that have been kept for this many milliseconds; says how many. One that
@@ -67,9 +69,9 @@ pub(crate) async fn sweep(server: &Server, keys: &Keys, kept: u128) -> Result<u6
 /// Deletes the run that stands at a place among the closed, and what is left of the place: an
 /// earlier try may have been cut short.
 async fn retire(server: &Server, keys: &Keys, shard: Shard, place: &[u8]) -> Result<Deleted> {
-    let run = place.get(PLACE_BYTES..).and_then(|run| std::str::from_utf8(run).ok());
-    let run = RunId::new(run.unwrap_or_default()).map_err(|error| nonsense().source(error))?;
-    let deleted = delete_run(server, keys, &run, None).await?;
+    let run = run_of(place.get(PLACE_BYTES..).unwrap_or_default())?;
+    let deleted = delete_run(server, keys, &run, None).await;
+    let deleted = deleted.map_err(|error| error.run(run.clone()))?;
     let mut forget = redis::cmd("ZREM");
     forget.arg(keys.due(shard)).arg(place);
     let _: u64 = server.send(Stage::Write, &keys.due(shard), &forget).await?;
@@ -111,7 +113,7 @@ async fn delete_run(
                     StreamName::new(name.as_str()).map_err(|error| nonsense().source(error))?;
                 unlink.arg(keys.stream(shard, run, &name));
             }
-            let _: u64 = server.send(Stage::Write, &keys.due(shard), &unlink).await?;
+            let _: u64 = server.send(Stage::Unsure, &keys.due(shard), &unlink).await?;
         }
         let call = Call::new(&REMOVED, [keys.due(shard), keys.streams(shard, run)])
             .arg(format!("{BEING_REMOVED}{}", run.as_str()));

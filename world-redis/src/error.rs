@@ -12,25 +12,31 @@ pub(crate) enum Stage {
     Read,
     /// A script that changes something.
     Write,
+    /// The same, where an earlier try, or what is now asked about, may have happened already.
+    Unsure,
 }
 
-/// What a server's refusals mean, by the word that they begin with. Each comes before a script's
-/// first write: nothing has happened.
-const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
-    use ErrorKind::{Corrupt, Invalid, Unavailable, Unsuitable};
+/// What a server's refusals mean, by the word that they begin with. Each that is `Unavailable` comes
+/// before a script's first write: nothing has happened.
+const REFUSALS: [(&str, ErrorKind, &str, &str); 24] = {
+    use ErrorKind::{Corrupt, Invalid, Unavailable, Unsuitable, Unsupported};
+    const FORBIDDEN: &str = "this user may not do what a World does";
+    const GRANT: &str = "give it the commands, keys and channels that docs/layouts/redis.md lists";
+    const UNKNOWN: &str = "the server does not know a command that a World needs";
+    const UPDATE: &str = "use Redis 6.2 or newer, or Valkey, with all of its commands";
     [
+        ("unknown command", Unsupported, UNKNOWN, UPDATE),
+        ("command called from", Unsupported, UNKNOWN, UPDATE), // an unknown one in a script
+        ("NOPERM", Unsuitable, FORBIDDEN, GRANT),
+        ("ACL failure in script", Unsuitable, FORBIDDEN, GRANT), // from Redis 7.2 on
+        ("The user executing the script", Unsuitable, FORBIDDEN, GRANT), // before
         (
             "WRONGTYPE",
             Corrupt,
             "a key of this World holds something else",
             "another program writes keys with this prefix: find it, and restore the key from a copy",
         ),
-        (
-            "OOM",
-            Unavailable,
-            "the server's memory is full",
-            "raise maxmemory, or delete runs; nothing was written",
-        ),
+        ("OOM", Unavailable, "the server's memory is full", "raise maxmemory, or delete runs"),
         (
             "READONLY",
             Unavailable,
@@ -69,10 +75,10 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
         ),
         ("NOSCRIPT", Unavailable, "the server forgets scripts at once", "try again"),
         (
-            "NOPERM",
+            "cluster support disabled",
             Unsuitable,
-            "this user may not do what a World does",
-            "give it the commands, keys and channels that docs/layouts/redis.md lists",
+            "the server is not a node of a Redis Cluster",
+            "write redis://host:6379",
         ),
         (
             "WRONGPASS",
@@ -88,7 +94,7 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
         ),
         (
             "NOPROTO",
-            ErrorKind::Unsupported,
+            Unsupported,
             "the server does not speak RESP3",
             "use Redis 6.2 or newer, or Valkey",
         ),
@@ -103,21 +109,30 @@ const REFUSALS: [(&str, ErrorKind, &str, &str); 19] = {
 
 /// What an error of the client's means at a stage.
 pub(crate) fn explain(stage: Stage, error: RedisError) -> Error {
+    let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    let coded = REFUSALS.iter().find(|(word, ..)| *word == code);
     // Before Redis 7 an error in a script has another error's words around it.
-    let words =
-        format!("{} {}", error.code().unwrap_or_default(), error.detail().unwrap_or_default());
-    let refusal = REFUSALS.iter().find(|(word, ..)| {
-        words.match_indices(word).any(|(at, _)| {
-            let end = words.as_bytes().get(at + word.len());
-            end.is_none_or(|byte| !byte.is_ascii_alphanumeric())
-                && (at == 0 || !words.as_bytes()[at - 1].is_ascii_alphanumeric())
-        })
-    });
+    let refusal = coded.or_else(|| REFUSALS.iter().find(|(word, ..)| says(detail, word)));
     let (kind, what, help) = match refusal {
         Some((_, kind, what, help)) => (*kind, *what, *help),
         None => other(stage, &error),
     };
-    Error::new(kind, what).help(help).source(error)
+    let is_unsure = stage == Stage::Unsure && kind == ErrorKind::Unavailable;
+    let kind = if is_unsure { ErrorKind::Unknown } else { kind };
+    match detail.split_once(", with args beginning") {
+        // What follows is what was sent: a password, or a record.
+        Some((said, _)) => Error::new(kind, what).help(help).source(said.to_owned()),
+        None => Error::new(kind, what).help(help).source(error),
+    }
+}
+
+/// Whether a text says a word that is not a part of another.
+fn says(text: &str, word: &str) -> bool {
+    let is_outside = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    text.match_indices(word).any(|(at, _)| {
+        let (before, rest) = text.as_bytes().split_at(at);
+        is_outside(before.last()) && is_outside(rest.get(word.len()))
+    })
 }
 
 fn other(stage: Stage, error: &RedisError) -> (ErrorKind, &'static str, &'static str) {
@@ -136,6 +151,11 @@ fn other(stage: Stage, error: &RedisError) -> (ErrorKind, &'static str, &'static
             "the server does not speak RESP3",
             "use Redis 6.2 or newer, or Valkey",
         ),
+        Stage::Connect if error.kind() == redis::ErrorKind::Parse => (
+            ErrorKind::Invalid,
+            "what answers there is not a Redis server",
+            "look at the address and the port, and whether the server wants TLS (rediss:)",
+        ),
         Stage::Connect => (
             ErrorKind::Unavailable,
             "the server cannot be reached",
@@ -146,13 +166,13 @@ fn other(stage: Stage, error: &RedisError) -> (ErrorKind, &'static str, &'static
             "the connection broke, or the answer came too late",
             "try again; if answers are slow, raise response_timeout_ms",
         ),
-        Stage::Write if is_lost => (
+        Stage::Write | Stage::Unsure if is_lost => (
             ErrorKind::Unknown,
             "the connection broke, or the answer came too late",
             "send the same bytes again; if answers are slow, raise response_timeout_ms",
         ),
         Stage::Read => (ErrorKind::Unavailable, "the server could not do it", "look at its log"),
-        Stage::Write => (
+        Stage::Write | Stage::Unsure => (
             ErrorKind::Unknown,
             "the server could not do it, or not all of it",
             "look at its log; send the same bytes again",
@@ -182,11 +202,17 @@ pub(crate) fn uncertain(confirmed: RedisResult<u64>, wanted: u8) -> Result<()> {
     }
 }
 
+const STRANGER: &str =
+    "another program may write keys with this prefix; restore the keys from a copy";
+
+/// A World of which it is not known how it was made.
+pub(crate) fn unreadable() -> Error {
+    Error::new(ErrorKind::Corrupt, "what says how the World was made cannot be read").help(STRANGER)
+}
+
 /// Something stored that this crate cannot have written.
 pub(crate) fn corrupt(log: &LogId, position: Option<Position>, what: &'static str) -> Error {
-    let error = Error::new(ErrorKind::Corrupt, what)
-        .log(log.clone())
-        .help("another program may write keys with this prefix; restore the keys from a copy");
+    let error = Error::new(ErrorKind::Corrupt, what).log(log.clone()).help(STRANGER);
     match position {
         Some(position) => error.position(position),
         None => error,

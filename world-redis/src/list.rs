@@ -33,7 +33,7 @@ pub(crate) async fn page(server: &Server, keys: &Keys, list: &List) -> Result<Ru
         let shown: Vec<Shown> = server.read(&call).await?;
         let is_last = shown.len() < shown_max;
         for (id, state, about) in shown {
-            let run = run(&id)?;
+            let run = run_of(&id)?;
             let (Some(state), Some(about)) = (state, about) else {
                 return Err(corrupt(&LogId::Run(run), None, "a run without a state"));
             };
@@ -53,7 +53,8 @@ pub(crate) async fn page(server: &Server, keys: &Keys, list: &List) -> Result<Ru
     Ok(RunPage { runs, next: None })
 }
 
-fn run(id: &[u8]) -> Result<RunId> {
+/// A run's id as it is stored.
+pub(crate) fn run_of(id: &[u8]) -> Result<RunId> {
     let id = std::str::from_utf8(id).ok().and_then(|id| RunId::new(id).ok());
     id.ok_or_else(|| {
         Error::new(ErrorKind::Corrupt, "a run whose id is none")

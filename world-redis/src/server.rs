@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use world_core::Result;
 
 use crate::{
-    error::{Stage, explain, uncertain},
+    error::{Stage, explain, nonsense, uncertain},
     listeners::Listeners,
     options::Options,
     script::Call,
@@ -198,15 +198,17 @@ impl Server {
         link: &Link,
         answer: RedisResult<Value>,
     ) -> Result<(T, Link)> {
-        match answer.and_then(|value| Ok(T::from_redis_value(value)?)) {
-            Ok(answer) => Ok((answer, link.clone())),
-            Err(error) => {
-                if is_broken(&error) {
-                    target.one.give_up(link);
-                    return Err(self.failed(target, explain(stage, error)));
-                }
-                Err(explain(stage, error))
+        match answer {
+            // The words of an error here would repeat the answer.
+            Ok(value) => match T::from_redis_value(value) {
+                Ok(answer) => Ok((answer, link.clone())),
+                Err(_) => Err(nonsense()),
+            },
+            Err(error) if is_broken(&error) => {
+                target.one.give_up(link);
+                Err(self.failed(target, explain(stage, error)))
             }
+            Err(error) => Err(explain(stage, error)),
         }
     }
 

@@ -12,6 +12,9 @@ use crate::error::corrupt;
 /// The bytes before a record's body: its kind and its time.
 const RECORD_HEAD: usize = 2 + 8;
 
+/// The digits of a time, so that texts are in the order of times.
+const TIME_DIGITS: usize = 15;
+
 /// A record as it is stored; its position is its place in the list.
 pub(crate) fn record_bytes(record: &Record) -> Vec<u8> {
     let body = record.body.as_bytes();
@@ -40,7 +43,7 @@ pub(crate) fn time(time: Timestamp) -> String {
 
 /// The same, of milliseconds.
 pub(crate) fn millis(millis: u64) -> String {
-    format!("{millis:015}")
+    format!("{millis:0TIME_DIGITS$}")
 }
 
 /// A ticket as scripts compare it.
@@ -89,7 +92,10 @@ fn state(text: &[u8]) -> Option<State> {
     let phase = words.next()?;
     let _attempt: u32 = words.next()?.parse().ok()?;
     let turn = words.next()?;
-    let time = Timestamp::try_from(words.next()?.parse::<u64>().ok()?).ok()?;
+    let time = words.next().filter(|time| time.len() == TIME_DIGITS)?;
+    let time = Timestamp::try_from(time.parse::<u64>().ok()?).ok()?;
+    let _ticket = words.next()?;
+    let _queue = words.next().filter(|queue| !queue.is_empty())?;
     let phase = match (phase, turn) {
         ("closed", _) => Phase::Closed,
         ("open", "leased") => Phase::Leased,

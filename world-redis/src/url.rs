@@ -31,7 +31,8 @@ pub(crate) fn parse(url: &str) -> Result<(Place, Options)> {
             if rest.is_empty() || rest.starts_with('/') {
                 return Err(refuse("a URL without a host"));
             }
-            Ok((Place::Server(Box::new(info(place)?)), Options::parse(query)?))
+            let options = Options::parse(query)?; // first: it knows of a ? in a password
+            Ok((Place::Server(Box::new(info(place)?)), options))
         }
         "redis+unix" => {
             let (socket, ours): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| {
@@ -41,6 +42,7 @@ pub(crate) fn parse(url: &str) -> Result<(Place, Options)> {
             Ok((Place::Server(Box::new(info(&url)?)), Options::parse(&ours.join("&"))?))
         }
         "redis-cluster" | "rediss-cluster" => {
+            let options = Options::parse(query)?;
             let (user, hosts) = match rest.rsplit_once('@') {
                 Some((user, hosts)) => (format!("{user}@"), hosts),
                 None => (String::new(), rest),
@@ -56,7 +58,7 @@ pub(crate) fn parse(url: &str) -> Result<(Place, Options)> {
                 }
                 info(&format!("{scheme}://{user}{host}"))
             });
-            Ok((Place::Cluster(nodes.collect::<Result<_>>()?), Options::parse(query)?))
+            Ok((Place::Cluster(nodes.collect::<Result<_>>()?), options))
         }
         _ => Err(refuse("not a redis: URL")),
     }
@@ -77,7 +79,12 @@ fn tls() -> Result<()> {
 
 /// The library's errors about a URL repeat nothing of it.
 fn info(url: &str) -> Result<ConnectionInfo> {
-    url.into_connection_info().map_err(|error| refuse("a URL that cannot be read").source(error))
+    let info = url.into_connection_info();
+    let info = info.map_err(|error| refuse("a URL that cannot be read").source(error))?;
+    if info.redis_settings().db() < 0 {
+        return Err(refuse("a database whose number is below 0"));
+    }
+    Ok(info)
 }
 
 fn refuse(what: &'static str) -> Error {

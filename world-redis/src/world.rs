@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use world_core::{
@@ -19,12 +20,12 @@ use crate::{
     append::{self, Answer, Right},
     claim::{self, Given, Turn, Turns},
     delete,
-    error::{Stage, corrupt, nonsense},
+    error::{Stage, corrupt, nonsense, unreadable},
     keys::{Key, Keys, Shard},
     lineage::{self, Lineage},
     list,
     listeners::Listeners,
-    options::Options,
+    options::{Options, SHARDS_MAX},
     read::{self, Found},
     script::{Call, OPEN},
     server::{Link, Server},
@@ -121,7 +122,9 @@ impl RedisWorld {
             turns: Turns::default(),
             swept: Mutex::new(Some(Instant::now())),
         });
-        inner.subscribe(&[inner.keys.ready(None)]).await?; // whether this user may
+        // Whether this user may.
+        inner.subscribe(&[inner.keys.ready(None)]).await?;
+        inner.try_confirming().await?;
         Ok(Self(inner))
     }
 
@@ -142,15 +145,19 @@ async fn shards(server: &Server, options: &Options, number: u16) -> Result<u16> 
         .arg(LAYOUT)
         .arg(number.to_string());
     let opened = server.run(Stage::Connect, &call, |_| Ok(())).await;
-    let ((layout, shards), _): ((String, u16), _) = opened?;
-    if layout == LAYOUT {
-        return Ok(shards);
+    let ((layout, shards), _): ((Option<Bytes>, Option<Bytes>), _) = opened?;
+    let layout = layout.ok_or_else(unreadable)?;
+    if layout != LAYOUT {
+        let layout = layout.escape_ascii();
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("a World of layout {layout}, where this program knows {LAYOUT}"),
+        )
+        .help("use the version of world-redis that has made it, or a newer one"));
     }
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!("a World of layout {layout:?}, where this program knows {LAYOUT}"),
-    )
-    .help("use the version of world-redis that has made it, or a newer one"))
+    let shards = shards.and_then(|shards| str::from_utf8(&shards).ok()?.parse().ok());
+    let is_known = |shards: &u16| (1..=SHARDS_MAX).contains(shards);
+    shards.filter(is_known).ok_or_else(unreadable)
 }
 
 impl Inner {
@@ -166,6 +173,17 @@ impl Inner {
             format!("the World was lost, and made anew with {found} shards in place of {ours}"),
         )
         .help("stop all programs, restore it from a copy, and start them again"))
+    }
+
+    /// Whether replicas may be waited for, where that is asked; none of them has to be there.
+    async fn try_confirming(&self) -> Result<()> {
+        if self.options.wait_replicas == 0 {
+            return Ok(());
+        }
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(0).arg(1);
+        let home = Keys::meta(&self.options.prefix);
+        self.server.send::<u64>(Stage::Connect, &home, &wait).await.map(drop)
     }
 
     async fn sweep(&self) -> Result<u64> {
@@ -268,7 +286,11 @@ impl Inner {
     async fn wait(self: &Arc<Self>, wait: &Wait) -> Result<()> {
         let waiting = self.listeners.join(self.channels(wait));
         loop {
-            self.subscribe(&waiting.channels).await?;
+            match self.subscribe(&waiting.channels).await {
+                // The right to it was taken away: it looks, and is not told.
+                Err(error) if error.kind() == ErrorKind::Unsuitable => {}
+                subscribed => subscribed?,
+            }
             if self.has_come(wait).await? {
                 return Ok(());
             }

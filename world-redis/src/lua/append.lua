@@ -32,11 +32,16 @@ end
 local new = place(s, run)
 local about
 if tags ~= '-' then
-  about = redis.call('HGET', KEYS[3], run)
-  if not about or about == '' then return {'corrupt'} end
-  about = tags .. about:sub(2 + 16 * about:byte(1))
+  about = redis.call('HGET', KEYS[3], run) or ''
+  local rest = 2 + 16 * (about:byte(1) or 255)
+  if rest > #about then return {'corrupt'} end
+  about = tags .. about:sub(rest)
 end
-if old ~= new then redis.call('ZCARD', KEYS[2]) end
+may(KEYS[1], 'HSET')
+if old ~= new then
+  redis.call('ZCARD', KEYS[2])
+  may(KEYS[2], 'ZADD', 'ZREM')
+end
 
 if has_records then redis.call('RPUSH', KEYS[4], unpack(ARGV, first)) end
 save(KEYS[1], run, s)

@@ -8,6 +8,7 @@ local head, turn, ticket = string.match(state, '^(%d+) %d+ open %d+ (leased %d+ 
 if head ~= ARGV[2] or ticket ~= ARGV[3] or redis.call('LLEN', KEYS[2]) ~= tonumber(head) then
   return false
 end
+if redis.acl_check_cmd and not redis.acl_check_cmd('HSET', KEYS[1]) then return false end
 redis.call('RPUSH', KEYS[2], unpack(ARGV, 5))
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[4] .. turn)
 return 1

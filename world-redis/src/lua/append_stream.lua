@@ -15,6 +15,7 @@ if s.phase == 'closed' then return {'not open'} end
 if s.turn ~= 'leased' or s.ticket ~= ticket then return {'fenced'} end
 if expected ~= head then return {'conflict', head} end
 redis.call('SCARD', KEYS[3])
+may(KEYS[3], 'SADD')
 
 redis.call('RPUSH', KEYS[2], unpack(ARGV, first))
 if length == 0 then redis.call('SADD', KEYS[3], name) end

@@ -3,7 +3,7 @@
 -- ARGV: expected head, head after; the records
 local expected, after = unpack(ARGV, 1, 2)
 local first = 3
-local base = tonumber(redis.call('GET', KEYS[2]) or '0')
+local base = number(redis.call('GET', KEYS[2]) or '0')
 if not base then return {'corrupt'} end
 local length = redis.call('LLEN', KEYS[1])
 local head = string.format('%.0f', base + length)
@@ -12,6 +12,7 @@ if before >= 0 and tonumber(after) <= base + length and same(KEYS[1], before, fi
   return {'committed', head}
 end
 if expected ~= head then return {'conflict', head} end
+may(KEYS[2], 'PERSIST')
 
 redis.call('RPUSH', KEYS[1], unpack(ARGV, first))
 redis.call('PERSIST', KEYS[2])

@@ -62,6 +62,7 @@ while #chosen < limit and left > 0 do
   one, other = other, one
 end
 
+may(KEYS[2], 'ZADD', 'ZREM')
 local leases = {}
 for i, found in ipairs(chosen) do
   local run, s = found.run, found.s

@@ -20,6 +20,8 @@ if redis.call('EXISTS', KEYS[7]) == 1 then return {'not open'} end
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
 redis.call('ZCARD', KEYS[4])
+may(KEYS[1], 'HSET')
+may(KEYS[2], 'ZADD')
 
 local s = parse(state)
 redis.call('RPUSH', KEYS[5], unpack(ARGV, first))

@@ -14,6 +14,9 @@ redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
 redis.call('ZCARD', KEYS[4])
 redis.call('LLEN', KEYS[5])
+may(KEYS[6], 'SET')
+may(KEYS[2], 'ZADD', 'ZREM')
+may(KEYS[5], 'UNLINK')
 
 local old = place(s, run)
 redis.call('HDEL', KEYS[1], run) -- first what a full memory does not refuse

@@ -8,6 +8,7 @@ if kind == 'run' then
   local s = load(KEYS[2], run)
   if not s then
     local spent = redis.call('GET', KEYS[3]) or '0'
+    if not number(spent) then return {'', '0', {}} end
     return {spent, spent, {}}
   end
   if s.bad then return {'', '0', {}} end
@@ -16,7 +17,7 @@ elseif kind == 'stream' then
   if redis.call('HEXISTS', KEYS[2], run) == 0 then return {'0', '0', {}} end
   head = string.format('%.0f', length)
 else
-  base = tonumber(redis.call('GET', KEYS[2]) or '0')
+  base = number(redis.call('GET', KEYS[2]) or '0')
   if not base then return {'', '0', {}} end
   head = string.format('%.0f', base + length)
 end

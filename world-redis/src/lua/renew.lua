@@ -7,6 +7,7 @@ if not s then return {'lost'} end
 if s.bad then return {'corrupt'} end
 if s.turn ~= 'leased' or s.ticket ~= ticket then return {'lost'} end
 redis.call('ZCARD', KEYS[2])
+may(KEYS[2], 'ZADD', 'ZREM')
 local old = place(s, run)
 s.time = to
 save(KEYS[1], run, s)

@@ -1,10 +1,14 @@
 -- What a shard keeps of a run, as one text: its head, the kind of its last record, open or closed,
 -- its claims since its last progress, its turn with a time and a ticket, and its queue.
+local phases = {open = true, closed = true}
+local turns = {ready = true, leased = true, waiting = true, parked = true}
+
 local function parse(text)
   local s = {}
   s.head, s.last, s.phase, s.attempt, s.turn, s.time, s.ticket, s.queue =
     string.match(text, '^(%d+) (%d+) (%a+) (%d+) (%a+) (%d+) (%S+) (.+)$')
-  s.bad = not s.head
+  s.bad = not (s.head and phases[s.phase] and turns[s.turn] and #s.time == 15
+    and #s.head <= 15 and #s.last <= 5 and #s.attempt <= 10)
   return s
 end
 
@@ -45,6 +49,11 @@ local function fitting(runs, member, run)
   return s
 end
 
+-- A head that is stored by itself, as a number; nothing if it is none.
+local function number(text)
+  return #text <= 15 and string.match(text, '^%d+$') and tonumber(text)
+end
+
 -- The server's time, from which a closed run is kept.
 local function now()
   local time = redis.call('TIME')
@@ -58,6 +67,14 @@ local function same(log, before, first)
     if redis.call('LINDEX', log, before + i - first) ~= ARGV[i] then return false end
   end
   return true
+end
+
+-- Stops a script before its first write if the user may not do all that comes after it: Redis undoes
+-- nothing. Opening has tried it all, but a right can be taken away. Redis 6.2 cannot be asked.
+local function may(key, ...)
+  for _, command in ipairs(redis.acl_check_cmd and {...} or {}) do
+    if not redis.acl_check_cmd(command, key) then error({err = 'NOPERM ' .. command}) end
+  end
 end
 
 -- Tells those who wait. The last thing a script does, and nothing rests on it.

@@ -29,6 +29,7 @@ pub(crate) fn keys_of(prefix: &str, connection: &mut Connection) -> io::Result<V
             _ => None,
         }));
     }
+    keys.sort();
     Ok(keys)
 }
 
