@@ -117,6 +117,19 @@ async fn who_may_not_publish_or_subscribe_works_and_looks_instead_of_being_told(
     }
 }
 
+#[tokio::test]
+async fn the_name_of_a_user_is_not_taken_for_what_is_wrong() {
+    let server = Private::start(&[]).unwrap();
+    for name in ["OOM", "BUSY", "READONLY"] {
+        for right in ["-evalsha", "-zadd"] {
+            command(server.address(), &["ACL", "SETUSER", name, "on", ">a", "~*", "+@all", right]);
+            let url = format!("redis://{name}:a@{}", server.address());
+            let error = RedisWorld::connect(&url).await.unwrap_err();
+            said_with_source(&error, ErrorKind::Unsuitable, "this user may not do");
+        }
+    }
+}
+
 /// Redis 6.2 cannot be asked whether a user may, and so is not tested.
 #[tokio::test]
 async fn a_right_that_is_taken_away_while_connected_leaves_nothing_half_written() {
