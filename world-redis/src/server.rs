@@ -19,6 +19,7 @@ use world_core::Result;
 
 use crate::{
     error::{Stage, explain, nonsense, uncertain},
+    keys::Key,
     listeners::Listeners,
     options::Options,
     script::Call,
@@ -77,11 +78,6 @@ impl Server {
 
     pub(crate) fn is_cluster(&self) -> bool {
         matches!(self.kind, Kind::Cluster(_))
-    }
-
-    /// A connection to the server that has a key.
-    pub(crate) async fn link(&self, key: &[u8]) -> Result<Link> {
-        self.target(key).await?.one.link().await
     }
 
     /// Runs a script that changes nothing.
@@ -157,17 +153,23 @@ impl Server {
         uncertain(confirmed, self.options.wait_replicas)
     }
 
-    /// What an error of a connection means; the connection is given up.
-    pub(crate) async fn broke(
+    /// Subscribes to channels, on a connection to the server of a key that does nothing else: what
+    /// is published anywhere in a Cluster is heard everywhere.
+    pub(crate) async fn subscribe(
         &self,
         key: &[u8],
-        link: &Link,
-        error: RedisError,
-    ) -> world_core::Error {
-        if let Ok(target) = self.target(key).await {
-            target.one.give_up(link);
-        }
-        explain(Stage::Read, error)
+        listeners: &Listeners,
+        channels: &[Key],
+    ) -> Result<()> {
+        let target = self.target(key).await?;
+        let mut link = match target.one.ear().link().await {
+            Ok(link) => link,
+            Err(error) => return Err(self.failed(&target, error)),
+        };
+        listeners.subscribe(&mut link, channels).await.map_err(|error| {
+            target.one.ear().give_up(&link);
+            explain(Stage::Read, error)
+        })
     }
 
     /// The server of a key, as far as one knows.

@@ -104,6 +104,7 @@ impl RedisWorld {
     async fn open(place: Place, options: Options) -> Result<Self> {
         let listeners = Arc::new(Listeners::default());
         let server = Server::connect(place, options.clone(), &listeners).await?;
+        try_rights(&server, &options, &listeners).await?;
         let default = if server.is_cluster() { CLUSTER_SHARDS } else { 1 };
         let shards = shards(&server, &options, options.shards.unwrap_or(default)).await?;
         if let Some(wanted) = options.shards.filter(|wanted| *wanted != shards) {
@@ -122,9 +123,6 @@ impl RedisWorld {
             turns: Turns::default(),
             swept: Mutex::new(Some(Instant::now())),
         });
-        // Whether this user may.
-        inner.subscribe(&[inner.keys.ready(None)]).await?;
-        inner.try_confirming().await?;
         Ok(Self(inner))
     }
 
@@ -136,6 +134,19 @@ impl RedisWorld {
     pub async fn sweep(&self) -> Result<u64> {
         self.0.sweep().await
     }
+}
+
+/// Whether this user may do what no script does: listen, and wait for replicas where that is asked.
+async fn try_rights(server: &Server, options: &Options, listeners: &Listeners) -> Result<()> {
+    let home = Keys::meta(&options.prefix);
+    let ready = Keys::new(&options.prefix, 1).ready(None);
+    server.subscribe(&home, listeners, &[ready]).await?;
+    if options.wait_replicas > 0 {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(0).arg(1); // none of them has to be there
+        let _: u64 = server.send(Stage::Connect, &home, &wait).await?;
+    }
+    Ok(())
 }
 
 /// The shards of the World, which is made with this number if it is not there.
@@ -173,17 +184,6 @@ impl Inner {
             format!("the World was lost, and made anew with {found} shards in place of {ours}"),
         )
         .help("stop all programs, restore it from a copy, and start them again"))
-    }
-
-    /// Whether replicas may be waited for, where that is asked; none of them has to be there.
-    async fn try_confirming(&self) -> Result<()> {
-        if self.options.wait_replicas == 0 {
-            return Ok(());
-        }
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(0).arg(1);
-        let home = Keys::meta(&self.options.prefix);
-        self.server.send::<u64>(Stage::Connect, &home, &wait).await.map(drop)
     }
 
     async fn sweep(&self) -> Result<u64> {
@@ -227,11 +227,7 @@ impl Inner {
         let (this, channels) = (Arc::clone(self), channels.to_vec());
         let subscribing = tokio::spawn(async move {
             let home = Keys::meta(&this.options.prefix);
-            let mut link = this.server.link(&home).await?;
-            match this.listeners.subscribe(&mut link, &channels).await {
-                Ok(()) => Ok(()),
-                Err(error) => Err(this.server.broke(&home, &link, error).await),
-            }
+            this.server.subscribe(&home, &this.listeners, &channels).await
         });
         let cut_short = |error| ErrorKind::Unavailable.because(error);
         subscribing.await.map_err(cut_short)?

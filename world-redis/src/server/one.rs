@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -46,6 +46,9 @@ pub(super) struct One {
     node: u64,
     confirming: Arc<Confirming>,
     current: Arc<Mutex<Option<Link>>>,
+    /// The same server, by a connection that only listens: one that has subscribed to something is
+    /// cut off by the server when much is on its way to it (`client-output-buffer-limit pubsub`).
+    ear: OnceLock<Box<One>>,
     /// How often a connection was tried for.
     tried: AtomicU64,
     /// Held while a connection is made, so that it is made once; and what answered last.
@@ -75,22 +78,50 @@ impl Maker {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(Some(self.options.response_timeout));
-        Ok(One {
-            confirming: Arc::new(Confirming::new(client.clone(), &self.options)),
-            client,
-            config,
-            listeners: Arc::clone(&self.listeners),
-            is_node,
-            node: next(&self.numbers),
-            numbers: Arc::clone(&self.numbers),
-            current: Arc::default(),
-            tried: AtomicU64::new(0),
-            last: tokio::sync::Mutex::default(),
-        })
+        let confirming = Arc::new(Confirming::new(client.clone(), &self.options));
+        let (listeners, numbers) = (Arc::clone(&self.listeners), Arc::clone(&self.numbers));
+        Ok(One::new(client, config, listeners, is_node, numbers, confirming))
     }
 }
 
 impl One {
+    fn new(
+        client: Client,
+        config: AsyncConnectionConfig,
+        listeners: Arc<Listeners>,
+        is_node: bool,
+        numbers: Arc<AtomicU64>,
+        confirming: Arc<Confirming>,
+    ) -> Self {
+        Self {
+            client,
+            config,
+            listeners,
+            is_node,
+            node: next(&numbers),
+            numbers,
+            confirming,
+            current: Arc::default(),
+            ear: OnceLock::new(),
+            tried: AtomicU64::new(0),
+            last: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The same server, by the connection that listens.
+    pub(super) fn ear(&self) -> &Self {
+        self.ear.get_or_init(|| {
+            Box::new(Self::new(
+                self.client.clone(),
+                self.config.clone(),
+                Arc::clone(&self.listeners),
+                self.is_node,
+                Arc::clone(&self.numbers),
+                Arc::clone(&self.confirming),
+            ))
+        })
+    }
+
     /// The first connection, for which more is asked of the server.
     pub(super) async fn first_link(&self) -> Result<Link> {
         self.link_when(When::Opening).await
