@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
 #![allow(clippy::print_stdout, reason = "the seed is shown")]
 
+mod kit;
 mod runs;
 
 use std::{
@@ -13,12 +14,17 @@ use std::{
     time::Instant,
 };
 
+use kit::{append, at, claim_of, committed, creator, owner, run, ticket};
 use redis_servers::Private;
 use runs::{
     Crew, nothing_lost, runtime, undisturbed, variable,
     workflows::{Trying, mix},
 };
-use world_core::ErrorKind::{Regressed, Unavailable, Unknown};
+use world_core::{
+    ErrorKind::{Regressed, Unavailable, Unknown},
+    *,
+};
+use world_redis::RedisWorld;
 
 /// How many runs are open at once, about.
 const OPEN_MIN: u64 = 24;
@@ -101,4 +107,45 @@ fn a_server_that_syncs_always_may_be_killed_any_number_of_times() {
 #[test]
 fn a_server_that_forgets_its_last_writes_may_be_killed_any_number_of_times() {
     soak("everysec", "everysec", true);
+}
+
+/// An owner goes on only from what it has seen of the store as it is, also if others have meanwhile
+/// written as much as was forgotten.
+#[test]
+fn an_owner_that_has_seen_what_was_forgotten_is_told() {
+    let mut server = Private::start(&[("appendfsync", "always")]).unwrap();
+    let url = format!("redis://{}", server.address());
+    runtime().block_on(async {
+        let world = RedisWorld::connect(&url).await.unwrap();
+        let (log, until) = (run("r"), at(5000));
+        let new = creator("q", Due::Now, Some((ticket(1), until)));
+        assert_eq!(world.append(&log, &append(0, "0", new)).await.unwrap(), committed(1));
+        let forgotten = append(1, "forgotten", owner(1, None));
+        assert_eq!(world.append(&log, &forgotten).await.unwrap(), committed(2));
+        server.kill().unwrap();
+        forget(&server, 1, 0).unwrap();
+        server.restart().unwrap();
+        let other = RedisWorld::connect(&url).await.unwrap();
+        let instead = append(1, "instead", By::Outsider);
+        assert_eq!(other.append(&log, &instead).await.unwrap(), committed(2));
+
+        // The connection may not be known to be broken yet.
+        let next = append(2, "next", owner(1, None));
+        let error = loop {
+            let error = world.append(&log, &next).await.unwrap_err();
+            if ![Unavailable, Unknown].contains(&error.kind()) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), Regressed, "{error}");
+        let error = world.claim(&claim_of("q", 2)).await.unwrap_err();
+        assert_eq!(error.kind(), Regressed, "{error}");
+        assert_eq!(world.claim(&claim_of("q", 2)).await.unwrap(), []);
+        // It has the lease all the same, and so learns the head from which it goes on.
+        let LogId::Run(id) = log.clone() else { unreachable!() };
+        let head = Position::new(2);
+        let lease = Lease { run: id, ticket: ticket(1), attempt: 1, until, head, closed: false };
+        assert_eq!(world.renew(&lease, until).await.unwrap(), Renewed::Held { head });
+        assert_eq!(world.append(&log, &next).await.unwrap(), committed(3));
+    });
 }

@@ -8,7 +8,7 @@ mod runs;
 
 use std::{
     collections::HashSet,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread::JoinHandle,
@@ -26,6 +26,9 @@ const STEPS: u64 = 3;
 
 /// How many runs are asked for at once.
 const AT_ONCE: usize = 64;
+
+/// Far more than a run takes; then the test is over.
+const A_RUN_AT_MOST: Duration = Duration::from_millis(20);
 
 /// Tells of each step whose body it has run and whose result is committed.
 async fn sum(mut ctx: Ctx, input: u64) -> Result<u64, StepError> {
@@ -59,8 +62,14 @@ fn part_works() {
     runtime().block_on(async {
         let _worker = in_part().await.workflow(SUM, sum).build().unwrap().spawn_worker();
         println!("ready");
-        std::future::pending::<()>().await;
+        parent_is_gone().await;
     });
+}
+
+/// Returns when the process that has started this one is gone: its end of the pipe is closed.
+async fn parent_is_gone() {
+    let read = || std::io::stdin().read_to_end(&mut Vec::new());
+    let _ = tokio::task::spawn_blocking(read).await.unwrap();
 }
 
 #[test]
@@ -77,7 +86,11 @@ fn part_asks() {
                 Ok::<_, Error>(())
             }
         });
-        ended.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.unwrap();
+        tokio::select! {
+            all = ended.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>() => all.map(drop).unwrap(),
+            () = parent_is_gone() => {}
+        }
+        std::process::exit(0); // and do not wait for the parent
     });
 }
 
@@ -93,6 +106,7 @@ fn start(part: &str, url: &str, runs: u64, mut hear: impl FnMut(&str) + Send + '
         .args(["--exact", part, "--ignored", "--nocapture"])
         .env("WORLD_TEST_URL", url)
         .env("WORLD_RUNS", runs.to_string())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -133,17 +147,21 @@ fn three_processes_finish_their_runs_though_one_is_killed() {
         is_ready.recv().unwrap();
     }
     let (half, is_half) = std::sync::mpsc::channel();
+    let (done, is_done) = std::sync::mpsc::channel();
     let mut ended = 0;
     let mut client = start("part_asks", &url, runs, move |line| {
         ended += u64::from(line.starts_with("ended "));
         if ended == runs / 2 {
             let _ = half.send(()); // once is enough
+        } else if ended == runs {
+            let _ = done.send(());
         }
     });
-    is_half.recv().unwrap();
+    is_half.recv_timeout(Duration::from_secs(60) + runs as u32 * A_RUN_AT_MOST).unwrap();
     let mut killed = workers.remove(0);
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
+    is_done.recv_timeout(Duration::from_secs(60) + runs as u32 * A_RUN_AT_MOST).unwrap();
     assert!(client.child.wait().unwrap().success());
     let time = begin.elapsed();
     let mut survivor = workers.remove(0);

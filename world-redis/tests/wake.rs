@@ -7,7 +7,10 @@
 mod kit;
 mod runs;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kit::*;
 use redis_servers::{Private, PrivateCluster};
@@ -120,21 +123,23 @@ async fn a_reader_is_told_of_a_record() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_worker_asks_little() {
     const WAITS: u64 = 20;
+    const POLL: Duration = Duration::from_millis(50);
     let server = Private::start(&[]).unwrap();
     let mut counts = Counts::of([server.address()]);
     let world = RedisWorld::connect(&format!("redis://{}", server.address())).await.unwrap();
     let world = Arc::new(CountLayer::new(world));
-    let engine = Engine::builder(Arc::clone(&world)).key(key()).poll(Duration::from_millis(50));
+    let engine = Engine::builder(Arc::clone(&world)).key(key()).poll(POLL);
     let _worker = register(engine).build().unwrap().spawn_worker();
     until("its first wait", || world.counts().waits > 0).await;
     let commands = ["evalsha", "eval", "zrangebylex", "subscribe", "unsubscribe", "info"];
     let before: Vec<u64> = commands.map(|command| counts.calls(command)).to_vec();
-    let asked = world.counts();
+    let (asked, began) = (world.counts(), Instant::now());
     until("many waits", || world.counts().since(&asked).waits >= WAITS).await;
     let after: Vec<u64> = commands.map(|command| counts.calls(command)).to_vec();
     let since = world.counts().since(&asked);
     let [scripts, whole, looks, subscribed, unsubscribed, _] =
         [0, 1, 2, 3, 4, 5].map(|n| after[n] - before[n]);
+    assert!(began.elapsed() > POLL * (WAITS as u32 - 2), "{since:?} in {:?}", began.elapsed());
     // One that is under way on either side of the count is in doubt.
     let rounds = since.waits + 1 + since.claims + 1;
     assert!(scripts <= rounds, "{scripts} scripts for {since:?}");

@@ -206,7 +206,8 @@ impl Crew {
         async move {
             for run in runs {
                 let (workflow, input) = made_of(run);
-                client.start(workflow, input).id(format!("run-{run}")).await.unwrap();
+                let start = client.start(workflow, input).id(format!("run-{run}"));
+                tokio::time::timeout(Duration::from_secs(60), start).await.unwrap().unwrap();
             }
         }
     }
