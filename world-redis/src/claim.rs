@@ -25,7 +25,7 @@ const REMEMBERED_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<HashMap<Vec<Queue>, Next>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Next {
     round: u64,
     /// The changes of the store that who claims was told of.
@@ -41,8 +41,8 @@ pub(crate) struct Turn {
 
 impl Turns {
     /// The turn of a claim.
-    pub(crate) fn next(&self, queues: &[Queue], shards: u16, changes: u64) -> Turn {
-        self.with(queues, changes, |next| {
+    pub(crate) fn next(&self, queues: &[Queue], shards: u16) -> Turn {
+        self.with(queues, |next| {
             let (shards, round) = (u64::from(shards), next.round);
             next.round += 1;
             Turn {
@@ -54,10 +54,10 @@ impl Turns {
 
     /// Whether who claims these queues has yet to be told of a change of the store; then it is.
     pub(crate) fn is_to_be_told(&self, queues: &[Queue], changes: u64) -> bool {
-        self.with(queues, changes, |next| std::mem::replace(&mut next.told, changes) != changes)
+        self.with(queues, |next| std::mem::replace(&mut next.told, changes) != changes)
     }
 
-    fn with<T>(&self, queues: &[Queue], changes: u64, does: impl FnOnce(&mut Next) -> T) -> T {
+    fn with<T>(&self, queues: &[Queue], does: impl FnOnce(&mut Next) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(next) = all.get_mut(queues) {
             return does(next);
@@ -65,7 +65,7 @@ impl Turns {
         if all.len() >= REMEMBERED_MAX {
             all.clear();
         }
-        does(all.entry(queues.to_vec()).or_insert(Next { round: 0, told: changes }))
+        does(all.entry(queues.to_vec()).or_default())
     }
 }
 

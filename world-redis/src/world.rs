@@ -369,7 +369,7 @@ impl World for RedisWorld {
         let this = &self.0;
         this.sweep_in_time();
         let shards = this.keys.shards();
-        let turn = this.turns.next(&claim.queues, shards, this.lineage.changes());
+        let turn = this.turns.next(&claim.queues, shards);
         let mut shards: Vec<Shard> = turn.shards(shards).collect();
         if shards.len() > 1 {
             shards = this.due(shards.into_iter(), &claim.queues, Some(claim.now)).await?;

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use redis_servers::Private;
 use world_core::{Ctx, Engine, StepError, Workflow, layer::CountLayer, seal::Key};
 use world_redis::RedisWorld;
 
@@ -36,9 +37,10 @@ async fn calls(server: &mut redis::aio::MultiplexedConnection) -> BTreeMap<Strin
 #[tokio::test]
 async fn a_sequential_step_is_one_script_that_reads_twice_and_writes_twice() {
     const STEPS: u64 = 1000;
-    let url = std::env::var("TEST_REDIS_URL").unwrap_or_default();
-    let prefix = format!("budget-{}", std::process::id());
-    let redis = RedisWorld::connect(&format!("{url}?prefix={prefix}")).await.unwrap();
+    // A server of its own: nobody else's commands are counted.
+    let server = Private::start(&[]).unwrap();
+    let url = format!("redis://{}", server.address());
+    let redis = RedisWorld::connect(&url).await.unwrap();
     let world = Arc::new(CountLayer::new(redis));
     let engine = Engine::builder(Arc::clone(&world))
         .key(Key::generate())
@@ -50,12 +52,12 @@ async fn a_sequential_step_is_one_script_that_reads_twice_and_writes_twice() {
     assert_eq!(engine.client().start(ADD, 1).await.unwrap().output().await.unwrap(), 1);
 
     let client = redis::Client::open(url).unwrap();
-    let mut server = client.get_multiplexed_async_connection().await.unwrap();
-    let (before, began, counts) = (calls(&mut server).await, Instant::now(), world.counts());
+    let mut counted = client.get_multiplexed_async_connection().await.unwrap();
+    let (before, began, counts) = (calls(&mut counted).await, Instant::now(), world.counts());
     let run = engine.client().start(ADD, STEPS).await.unwrap();
     assert_eq!(run.output().await.unwrap(), STEPS);
     let counts = world.counts().since(&counts);
-    let after = calls(&mut server).await;
+    let after = calls(&mut counted).await;
     let fixed = ONCE_MAX + A_SECOND_MAX * (1 + began.elapsed().as_secs());
     worker.shutdown().await;
 
