@@ -141,11 +141,15 @@ fn an_owner_that_has_seen_what_was_forgotten_is_told() {
         let error = world.claim(&claim_of("q", 2)).await.unwrap_err();
         assert_eq!(error.kind(), Regressed, "{error}");
         assert_eq!(world.claim(&claim_of("q", 2)).await.unwrap(), []);
-        // It has the lease all the same, and so learns the head from which it goes on.
+        // It has the lease all the same; but a renewal in the middle of its work says nothing of it.
         let LogId::Run(id) = log.clone() else { unreachable!() };
         let head = Position::new(2);
         let lease = Lease { run: id, ticket: ticket(1), attempt: 1, until, head, closed: false };
         assert_eq!(world.renew(&lease, until).await.unwrap(), Renewed::Held { head });
+        assert_eq!(world.append(&log, &next).await.unwrap_err().kind(), Regressed);
+        // One that begins anew learns the head from which it goes on.
+        let anew = Lease { head: Position::START, ..lease };
+        assert_eq!(world.renew(&anew, until).await.unwrap(), Renewed::Held { head });
         assert_eq!(world.append(&log, &next).await.unwrap(), committed(3));
     });
 }
