@@ -101,6 +101,16 @@ impl RedisWorld {
         Self::open(Place::Server(info), options).await
     }
 
+    /// The same on a Redis Cluster, by clients of some of its nodes; the first one's user and TLS are
+    /// those of all.
+    ///
+    /// # Errors
+    /// Those of [`RedisWorld::connect`].
+    pub async fn from_nodes(clients: &[redis::Client], options: Options) -> Result<Self> {
+        let nodes = clients.iter().map(|client| client.get_connection_info().clone());
+        Self::open(Place::Cluster(nodes.collect()), options).await
+    }
+
     async fn open(place: Place, options: Options) -> Result<Self> {
         let listeners = Arc::new(Listeners::default());
         let server = Server::connect(place, options.clone(), &listeners).await?;
