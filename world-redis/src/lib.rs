@@ -1,7 +1,10 @@
 //! The Redis World: durable execution for many machines, on Redis, Valkey and Redis Cluster.
 //!
-//! Each change is one script, which looks at everything before it writes anything. The page
-//! `docs/layouts/redis.md` has every key, what it costs, and what a server that fails over may lose.
+//! Each change is one script, which looks at everything before it writes anything. A connection that
+//! breaks never makes a write happen twice: it is `Unknown`, and nothing is sent again by itself but
+//! what a server says it has not done. An owner whose server has restarted or was replaced is told
+//! by `Regressed`. The page `docs/layouts/redis.md` has every key, what it costs, what a server that
+//! fails over may lose, and the rights that a user needs.
 
 mod append;
 mod claim;

@@ -109,7 +109,7 @@ impl Options {
         self
     }
 
-    /// Sets how many replicas must have confirmed a write before it is answered (`WAIT`), at most
+    /// Sets how many replicas must have confirmed an append before it is answered (`WAIT`), at most
     /// [`WAIT_REPLICAS_MAX`]; by default 0. With fewer it is `Unknown`.
     #[must_use]
     pub fn wait_replicas(mut self, replicas: u8) -> Self {

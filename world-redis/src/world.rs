@@ -78,21 +78,25 @@ struct Inner {
 
 impl RedisWorld {
     /// Opens what a URL names, and makes it if it is not there: `redis://host:6379/0`,
-    /// `rediss://` for TLS (feature `tls`), `redis+unix:///run/redis.sock?db=0`, or
-    /// `redis-cluster://host:6379,other:6379`, with the options of [`Options::parse`] after a `?`.
+    /// `redis+unix:///run/redis.sock?db=0` or `redis-cluster://host:6379,other:6379`, with TLS
+    /// (feature `tls`) `rediss://` or `rediss-cluster://`, and the options of [`Options::parse`]
+    /// after a `?`.
     ///
     /// # Errors
-    /// `Invalid` for another URL, an unknown option, a wrong password or database; `Unsuitable`
-    /// for a server that cannot keep the contract (a replica, an evicting `maxmemory-policy`, a
-    /// user that may not do what is needed, another number of shards), `Unsupported` for one that
-    /// is too old or a layout that is newer, `Unavailable` for one that cannot be reached.
+    /// `Invalid` for another URL, an unknown option, a wrong password or database, or what is no
+    /// Redis server; `Unsuitable` for a server that cannot keep the contract (a replica, an
+    /// evicting `maxmemory-policy`, a user that may not do what is needed, a node of a Cluster
+    /// where one server is named or the reverse) and for another number of shards; `Unsupported`
+    /// for one that is too old or lacks a command, for a layout that this version does not know,
+    /// and for TLS without its feature; `Corrupt` if what says how the World was made cannot be
+    /// read; `Unavailable` for one that cannot be reached, or takes no writes at the moment.
     pub async fn connect(url: &str) -> Result<Self> {
         let (place, options) = url::parse(url)?;
         Self::open(place, options).await
     }
 
     /// Opens a World with a client that one has already, for its address, user and TLS; the World
-    /// makes a connection of its own.
+    /// makes connections of its own. It is one server's client; for a Cluster, use a URL.
     ///
     /// # Errors
     /// Those of [`RedisWorld::connect`].
@@ -137,10 +141,12 @@ impl RedisWorld {
     }
 
     /// Deletes the closed runs whose [retention](Options::retention) is over, and says how many.
-    /// Workers do it once a minute; where there are none, somebody else may.
+    /// Workers do it once a minute; where there are none, somebody else may. A run that cannot be
+    /// deleted keeps no other from it.
     ///
     /// # Errors
-    /// `Unavailable` or `Unknown`; it may be called again.
+    /// `Unavailable` or `Unknown`; it may be called again. After all others, that of the last run
+    /// that could not be deleted, `Corrupt` for one.
     pub async fn sweep(&self) -> Result<u64> {
         self.0.sweep().await
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use redis_servers::{Address, Private};
+use redis_servers::{Address, Private, PrivateCluster};
 use world_core::*;
 use world_redis::RedisWorld;
 
 use crate::kit::{
-    PASSWORD, PASSWORD_IN_URL, Scene, Trouble, USER, claim, command, creator, fresh_prefix, list,
-    one, run, said_with_source,
+    METHODS, PASSWORD, PASSWORD_IN_URL, Scene, Trouble, USER, claim, command, creator,
+    fresh_prefix, list, one, run, said, said_with_source,
 };
 use crate::support::everything_of;
 
@@ -86,6 +86,55 @@ async fn a_user_of_this_worlds_keys_alone_may_do_everything() {
     assert_eq!(world.claim(&claim()).await.unwrap().len(), 1);
     let error = RedisWorld::connect(&url(fresh_prefix())).await.unwrap_err();
     said_with_source(&error, ErrorKind::Unsuitable, "this user may not do");
+}
+
+/// The user of the page on how Redis keeps its data, for any prefix.
+fn named_by_the_page(server: &Address, more: &[&str]) {
+    const PAGE: &str = include_str!("../../../docs/layouts/redis.md");
+    let (_, rights) = PAGE.split_once("ACL SETUSER app on >secret ").unwrap();
+    let (rights, _) = rights.split_once("```").unwrap();
+    let rights = rights.replace("{app", "{*");
+    let password = format!(">{PASSWORD}");
+    let named = ["ACL", "SETUSER", USER, "reset", "on", &password];
+    let rights = named.into_iter().chain(rights.split_whitespace()).chain(more.iter().copied());
+    command(server, &rights.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_user_that_the_page_names_may_do_everything() {
+    let server = Private::start(&[]).unwrap();
+    let address = server.address();
+    named_by_the_page(address, &[]);
+    for method in METHODS {
+        let scene = Scene::set(address, &login()).await;
+        assert!(scene.call(method).await.unwrap(), "{method}");
+    }
+    let url = format!("redis://{}{address}/1?wait_replicas=1&wait_timeout_ms=1", login());
+    let world = RedisWorld::connect(&url).await.unwrap();
+    let error = world.append(&run("a"), &one(0, creator(false))).await.unwrap_err();
+    said(&error, ErrorKind::Unknown, "confirmed by 0 replicas");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_user_that_the_page_names_may_do_everything_on_a_cluster() {
+    let cluster = PrivateCluster::start(&[]).unwrap();
+    for node in cluster.nodes() {
+        named_by_the_page(node.address(), &["+cluster|slots", "+asking"]);
+    }
+    let prefix = fresh_prefix();
+    let node = cluster.nodes()[0].address();
+    let url = format!("redis-cluster://{}{node}?prefix={prefix}&shards=1", login());
+    let world = RedisWorld::connect(&url).await.unwrap();
+    world.append(&run("a"), &one(0, creator(false))).await.unwrap();
+    // The keys are at another node before the slot is.
+    let runs = format!("{{{prefix}:0}}:runs");
+    let (slot, from) = (cluster.slot(&runs).unwrap(), cluster.owner(&runs).unwrap());
+    let to = (from + 1) % 3;
+    cluster.begin_move(slot, from, to).unwrap();
+    cluster.move_keys(slot, from, to).unwrap();
+    assert_eq!(world.list(&list()).await.unwrap().runs.len(), 1);
+    cluster.finish_move(slot, to).unwrap();
+    world.append(&run("a"), &one(1, By::Outsider)).await.unwrap();
 }
 
 #[tokio::test]
