@@ -4,10 +4,12 @@ use redis::{FromRedisValue, ParsingError, Value};
 use world_core::{Append, Appended, By, Kind, LogId, NewRun, Position, Result, RunId, Ticket};
 
 use crate::{
-    error::{corrupt, nonsense},
+    error::{Stage, corrupt, nonsense},
     keys::{Keys, Shard},
     script::{APPEND, APPEND_OWN, APPEND_STREAM, APPEND_TOKEN, CREATE, Call},
+    server::Link,
     state,
+    store::Store,
 };
 
 /// A script's answer: a word, and what belongs to it.
@@ -53,9 +55,37 @@ impl Answer {
     }
 }
 
+impl Store {
+    /// Makes an append that has passed [`Append::check`].
+    pub(crate) async fn append(&self, log: &LogId, append: &Append) -> Result<Appended> {
+        let (shard, right) = (self.keys.shard(log), Right::of(append));
+        let may = |link: &Link| match right {
+            Right::Lease(ticket) => self.lineage.check(shard, link, ticket),
+            Right::FirstLease(_) | Right::None => Ok(()),
+        };
+        if let Some(call) = own_call(&self.keys, log, append) {
+            let (made, link): (Option<u8>, _) = self.server.run(Stage::Write, &call, may).await?;
+            if made.is_some() {
+                self.server.confirm(&link, || self.keys.confirm(shard)).await?;
+                return Ok(Appended::Committed { head: append.head_after() });
+            }
+        }
+        let call = call(&self.keys, log, append)?;
+        let (answer, link): (Answer, _) = self.server.run(Stage::Write, &call, may).await?;
+        let appended = answer.appended(log)?;
+        if let Appended::Committed { .. } = appended {
+            if let Right::FirstLease(ticket) = right {
+                self.lineage.note(shard, &link, ticket);
+            }
+            self.server.confirm(&link, || self.keys.confirm(shard)).await?;
+        }
+        Ok(appended)
+    }
+}
+
 /// The call that makes an owner's append if nothing is in its way, where the owner keeps its turn;
 /// with its answer the append is made, and without one [`call`] has to decide.
-pub(crate) fn own_call(keys: &Keys, log: &LogId, append: &Append) -> Option<Call> {
+fn own_call(keys: &Keys, log: &LogId, append: &Append) -> Option<Call> {
     let (LogId::Run(run), By::Owner { ticket, close: false, rest: None, tags: None }) =
         (log, &append.by)
     else {
@@ -72,7 +102,7 @@ pub(crate) fn own_call(keys: &Keys, log: &LogId, append: &Append) -> Option<Call
 }
 
 /// The call that makes an append, which has passed [`Append::check`].
-pub(crate) fn call(keys: &Keys, log: &LogId, append: &Append) -> Result<Call> {
+fn call(keys: &Keys, log: &LogId, append: &Append) -> Result<Call> {
     let shard = keys.shard(log);
     let call = match (log, &append.by) {
         (LogId::Run(run), By::Creator(new)) => create(keys, shard, run, append, new)?,
@@ -169,7 +199,7 @@ impl Owner {
 
 /// By what right an append is made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Right {
+enum Right {
     /// A lease, proven by its ticket.
     Lease(Ticket),
     /// None is needed, and it makes the first lease.
@@ -179,7 +209,7 @@ pub(crate) enum Right {
 }
 
 impl Right {
-    pub(crate) fn of(append: &Append) -> Self {
+    fn of(append: &Append) -> Self {
         match &append.by {
             By::Owner { ticket, .. } => Self::Lease(*ticket),
             By::Creator(NewRun { lease: Some((ticket, _)), .. }) => Self::FirstLease(*ticket),

@@ -5,20 +5,137 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use world_core::{Claim, Lease, Position, Queue, Result, RunId, Timestamp};
+use futures::future::join_all;
+use world_core::{
+    Claim, ErrorKind, Lease, LogId, Position, Queue, Renewed, Result, RunId, Timestamp,
+};
 
 use crate::{
-    append::flag,
-    error::nonsense,
+    append::{Answer, flag},
+    error::{Stage, corrupt, nonsense},
     keys::{Keys, Shard},
+    lineage::regressed,
     script::{CLAIM, Call, LOOK, RENEW},
+    server::Link,
     state,
+    store::Store,
 };
 
 /// The most leases that one script gives, so that it holds the server for a moment only.
 const LEASES_MAX: u32 = 256;
 /// The sets of queues that are remembered; beyond them all are forgotten, and begin anew.
 const REMEMBERED_MAX: usize = 4096;
+
+impl Store {
+    /// Takes leases: from the shards in turn, and in each from the ready and the timed in turn.
+    pub(crate) async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        let shards = self.keys.shards();
+        let turn = self.turns.next(&claim.queues, shards);
+        let mut shards: Vec<Shard> = turn.shards(shards).collect();
+        if shards.len() > 1 {
+            shards = self.due(shards.into_iter(), &claim.queues, Some(claim.now)).await?;
+        }
+        let limit = usize::try_from(claim.limit.get()).unwrap_or(usize::MAX);
+        let (mut leases, mut failed) = (Vec::new(), None);
+        for shard in shards {
+            if leases.len() >= limit {
+                break;
+            }
+            match self.claim_in(claim, turn, shard, limit - leases.len()).await {
+                Ok(given) => leases.extend(given),
+                // What was claimed, or can be in other shards, is not to be lost with an error.
+                Err(error) => {
+                    let is_over = error.kind() == ErrorKind::Regressed;
+                    failed = Some(error);
+                    if is_over {
+                        break;
+                    }
+                }
+            }
+        }
+        match failed {
+            Some(error) if leases.is_empty() => {
+                if error.kind() == ErrorKind::Regressed {
+                    self.make_again().await?;
+                }
+                Err(error)
+            }
+            _ => Ok(leases),
+        }
+    }
+
+    /// Claims in one shard.
+    async fn claim_in(
+        &self,
+        claim: &Claim,
+        turn: Turn,
+        shard: Shard,
+        limit: usize,
+    ) -> Result<Vec<Lease>> {
+        let call = call(&self.keys, turn, shard, claim, limit);
+        let may = |link: &Link| {
+            self.lineage.see(shard, link);
+            match self.turns.is_to_be_told(&claim.queues, self.lineage.changes()) {
+                true => Err(regressed()),
+                false => Ok(()),
+            }
+        };
+        let (given, link): (Vec<Given>, _) = self.server.run(Stage::Write, &call, may).await?;
+        if !given.is_empty() {
+            self.lineage.note(shard, &link, claim.ticket);
+        }
+        given.into_iter().map(|given| lease(claim, given)).collect()
+    }
+
+    /// Those of some shards that have a due run, in their order; all are asked at once. One that
+    /// cannot be asked is no reason to leave the others, unless none of them has one.
+    pub(crate) async fn due(
+        &self,
+        shards: impl Iterator<Item = Shard>,
+        queues: &[Queue],
+        now: Option<Timestamp>,
+    ) -> Result<Vec<Shard>> {
+        let asked = shards.map(|shard| async move {
+            let is_due: Result<bool> =
+                self.server.read(&look(&self.keys, shard, queues, now)).await;
+            (shard, is_due)
+        });
+        let (mut due, mut failed) = (Vec::new(), None);
+        for (shard, is_due) in join_all(asked).await {
+            match is_due {
+                Ok(true) => due.push(shard),
+                Ok(false) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if due.is_empty() => Err(error),
+            _ => Ok(due),
+        }
+    }
+
+    /// Moves the end of a lease.
+    pub(crate) async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
+        let shard = self.keys.shard(&lease.run.clone().into());
+        let call = renew(&self.keys, lease, until);
+        let (answer, link): (Answer, _) = self.server.run(Stage::Write, &call, |_| Ok(())).await?;
+        match answer.word.as_str() {
+            "held" => {
+                // Its owner knows nothing of the log, and so nothing that is lost.
+                if lease.head == Position::START {
+                    self.lineage.note(shard, &link, lease.ticket);
+                }
+                Ok(Renewed::Held { head: answer.head()? })
+            }
+            "lost" => Ok(Renewed::Lost),
+            "corrupt" => {
+                let log = LogId::Run(lease.run.clone());
+                Err(corrupt(&log, None, "a run whose state cannot be read"))
+            }
+            _ => Err(nonsense()),
+        }
+    }
+}
 
 /// Whose turn it is, for each set of queues that is claimed: which shard is asked first, and
 /// whether its ready or its timed go first.
@@ -34,14 +151,14 @@ struct Next {
 
 /// A claim's turn.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
+struct Turn {
     first: Shard,
     is_timed_first: bool,
 }
 
 impl Turns {
     /// The turn of a claim.
-    pub(crate) fn next(&self, queues: &[Queue], shards: u16) -> Turn {
+    fn next(&self, queues: &[Queue], shards: u16) -> Turn {
         self.with(queues, |next| {
             let (shards, round) = (u64::from(shards), next.round);
             next.round += 1;
@@ -53,7 +170,7 @@ impl Turns {
     }
 
     /// Whether who claims these queues has yet to be told of a change of the store; then it is.
-    pub(crate) fn is_to_be_told(&self, queues: &[Queue], changes: u64) -> bool {
+    fn is_to_be_told(&self, queues: &[Queue], changes: u64) -> bool {
         self.with(queues, |next| std::mem::replace(&mut next.told, changes) != changes)
     }
 
@@ -71,7 +188,7 @@ impl Turns {
 
 impl Turn {
     /// The shards, from the one whose turn it is.
-    pub(crate) fn shards(self, shards: u16) -> impl Iterator<Item = Shard> {
+    fn shards(self, shards: u16) -> impl Iterator<Item = Shard> {
         (self.first..shards).chain(0..self.first)
     }
 }
@@ -87,13 +204,13 @@ fn distinct(queues: &[Queue]) -> Vec<&str> {
 }
 
 /// The call that says whether a shard has a due run: with `now` also one whose time has come.
-pub(crate) fn look(keys: &Keys, shard: Shard, queues: &[Queue], now: Option<Timestamp>) -> Call {
+fn look(keys: &Keys, shard: Shard, queues: &[Queue], now: Option<Timestamp>) -> Call {
     let after = now.map_or_else(String::new, |now| state::millis(now.as_millis() + 1));
     Call::new(&LOOK, [keys.runs(shard), keys.due(shard)]).arg(after).args(distinct(queues))
 }
 
 /// The call that claims in one shard, at most `limit` runs.
-pub(crate) fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: usize) -> Call {
+fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: usize) -> Call {
     let limit = u32::try_from(limit).unwrap_or(LEASES_MAX).min(LEASES_MAX);
     Call::new(&CLAIM, [keys.runs(shard), keys.due(shard)])
         .arg(state::ticket(&claim.ticket))
@@ -105,9 +222,9 @@ pub(crate) fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: 
 }
 
 /// A lease as the script gives it: run, attempt, head, phase.
-pub(crate) type Given = (String, u32, u64, String);
+type Given = (String, u32, u64, String);
 
-pub(crate) fn lease(claim: &Claim, (run, attempt, head, phase): Given) -> Result<Lease> {
+fn lease(claim: &Claim, (run, attempt, head, phase): Given) -> Result<Lease> {
     Ok(Lease {
         run: RunId::new(run).map_err(|error| nonsense().source(error))?,
         ticket: claim.ticket,
@@ -119,7 +236,7 @@ pub(crate) fn lease(claim: &Claim, (run, attempt, head, phase): Given) -> Result
 }
 
 /// The call that renews a lease.
-pub(crate) fn renew(keys: &Keys, lease: &Lease, until: Timestamp) -> Call {
+fn renew(keys: &Keys, lease: &Lease, until: Timestamp) -> Call {
     let shard = keys.shard(&lease.run.clone().into());
     Call::new(&RENEW, [keys.runs(shard), keys.due(shard)])
         .arg(lease.run.as_str())

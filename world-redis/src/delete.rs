@@ -1,5 +1,11 @@
 //! Deleting: a run is hidden by a tombstone at once, then its streams are removed.
 
+use std::{
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 use world_core::{Deleted, Error, ErrorKind, LogId, Position, Result, RunId, StreamName, Token};
 
 use crate::{
@@ -9,6 +15,7 @@ use crate::{
     list::run_of,
     script::{Call, DELETE_RUN, DELETE_TOKEN, REMOVED, RETIRED},
     server::Server,
+    store::Store,
 };
 
 /// How long a deleted id stays spent, and a deleted token log keeps its head (rule D2).
@@ -22,26 +29,56 @@ const BEING_REMOVED: &str = "00003000000000000000";
 /// The bytes before the run's id at any place among the closed.
 const PLACE_BYTES: usize = BEING_REMOVED.len();
 
-/// Deletes a run or a token log at its stated head.
-pub(crate) async fn delete(
-    server: &Server,
-    keys: &Keys,
-    log: &LogId,
-    head: Position,
-) -> Result<Deleted> {
-    let deleted = match log {
-        LogId::Run(run) => delete_run(server, keys, run, Some(head)).await,
-        LogId::Token(token) => delete_token(server, keys, token, head).await,
-        LogId::Stream(..) => {
-            Err(Error::new(ErrorKind::Invalid, "a stream is deleted with its run"))
+/// How often workers delete the closed runs that have been kept long enough.
+const SWEEP: Duration = Duration::from_secs(60);
+
+impl Store {
+    /// Deletes a run or a token log at its stated head.
+    pub(crate) async fn delete(&self, log: &LogId, head: Position) -> Result<Deleted> {
+        let (server, keys) = (&self.server, &self.keys);
+        match log {
+            LogId::Run(run) => delete_run(server, keys, run, Some(head)).await,
+            LogId::Token(token) => delete_token(server, keys, token, head).await,
+            LogId::Stream(..) => {
+                Err(Error::new(ErrorKind::Invalid, "a stream is deleted with its run"))
+            }
         }
-    };
-    deleted.map_err(|error| error.log(log.clone()))
+    }
+
+    /// Deletes the closed runs that are kept no longer; says how many.
+    pub(crate) async fn sweep(&self) -> Result<u64> {
+        match self.options.retention {
+            Some(kept) => sweep(&self.server, &self.keys, kept.as_millis()).await,
+            None => Ok(0),
+        }
+    }
+
+    /// Sweeps in a task of its own if it is time to, and nobody here does already.
+    pub(crate) fn sweep_in_time(self: &Arc<Self>) {
+        let is_due = |swept: &mut Option<Instant>| {
+            swept.take_if(|swept| self.options.retention.is_some() && swept.elapsed() >= SWEEP)
+        };
+        if is_due(&mut self.swept()).is_none() {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = this.sweep().await {
+                tracing::warn!(%error, "closed runs that are kept no longer are still there");
+            }
+            *this.swept() = Some(Instant::now());
+        });
+    }
+
+    /// When the last sweep ended; nothing while one is under way.
+    fn swept(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Deletes the closed runs that have been kept for this many milliseconds; says how many. One that
 /// cannot be deleted keeps no other from it.
-pub(crate) async fn sweep(server: &Server, keys: &Keys, kept: u128) -> Result<u64> {
+async fn sweep(server: &Server, keys: &Keys, kept: u128) -> Result<u64> {
     let (mut swept, mut failed) = (0, None);
     for shard in 0..keys.shards() {
         let mut after = Vec::new();

@@ -19,7 +19,9 @@ mod read;
 mod script;
 mod server;
 mod state;
+mod store;
 mod url;
+mod wait;
 mod world;
 
 use world_core::Limits;

@@ -9,6 +9,7 @@ use crate::{
     script::{Call, LIST},
     server::Server,
     state,
+    store::Store,
 };
 
 /// The most runs that one script shows, and the fewest that it is asked for.
@@ -20,8 +21,15 @@ const LOOKED_AT_MAX: usize = 4096;
 /// A run as the script shows it: its id, its state, and what never changes.
 type Shown = (Bytes, Option<Bytes>, Option<Bytes>);
 
+impl Store {
+    /// A page of runs.
+    pub(crate) async fn list(&self, list: &List) -> Result<RunPage> {
+        page(&self.server, &self.keys, list).await
+    }
+}
+
 /// A page of runs; its cursor is the shard and the run last looked at.
-pub(crate) async fn page(server: &Server, keys: &Keys, list: &List) -> Result<RunPage> {
+async fn page(server: &Server, keys: &Keys, list: &List) -> Result<RunPage> {
     let limit = usize::try_from(list.limit.get()).unwrap_or(usize::MAX);
     let shown_max = limit.clamp(SHOWN_MIN, SHOWN_MAX);
     let (mut shard, mut after) = place(list, keys)?;

@@ -10,13 +10,26 @@ use crate::{
     keys::Keys,
     script::{Call, READ},
     state,
+    store::Store,
 };
 
 /// What the script answers: head, base, records.
-pub(crate) type Found = (String, u64, Vec<Bytes>);
+type Found = (String, u64, Vec<Bytes>);
 
-/// The call that reads a page.
-pub(crate) fn call(keys: &Keys, log: &LogId, after: Position, limit: NonZeroU32) -> Call {
+impl Store {
+    /// Reads a page.
+    pub(crate) async fn read(
+        &self,
+        log: &LogId,
+        after: Position,
+        limit: NonZeroU32,
+    ) -> Result<Page> {
+        let found = self.server.read(&call(&self.keys, log, after, limit)).await?;
+        page(log, after, found)
+    }
+}
+
+fn call(keys: &Keys, log: &LogId, after: Position, limit: NonZeroU32) -> Call {
     let shard = keys.shard(log);
     let (kind, run, more) = match log {
         LogId::Run(run) => ("run", run.as_str(), vec![keys.runs(shard), keys.spent(shard, run)]),
@@ -31,7 +44,7 @@ pub(crate) fn call(keys: &Keys, log: &LogId, after: Position, limit: NonZeroU32)
 }
 
 /// The page that a script has found.
-pub(crate) fn page(log: &LogId, after: Position, (head, base, found): Found) -> Result<Page> {
+fn page(log: &LogId, after: Position, (head, base, found): Found) -> Result<Page> {
     let head = head
         .parse()
         .map(Position::new)
