@@ -6,9 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use world_core::{
-    Claim, ErrorKind, Lease, LogId, Position, Queue, Renewed, Result, RunId, Timestamp,
-};
+use world_core::{Claim, Lease, LogId, Position, Queue, Renewed, Result, RunId, Timestamp};
 
 use crate::{
     append::{Answer, flag},
@@ -35,33 +33,40 @@ impl Store {
         if shards.len() > 1 {
             shards = self.due(shards.into_iter(), &claim.queues, Some(claim.now)).await?;
         }
+        let changes = self.changes_told(&claim.queues).await?;
         let limit = usize::try_from(claim.limit.get()).unwrap_or(usize::MAX);
         let (mut leases, mut failed) = (Vec::new(), None);
         for shard in shards {
             if leases.len() >= limit {
                 break;
             }
-            match self.claim_in(claim, turn, shard, limit - leases.len()).await {
+            match self.claim_in(claim, turn, shard, limit - leases.len(), changes).await {
                 Ok(given) => leases.extend(given),
                 // What was claimed, or can be in other shards, is not to be lost with an error.
-                Err(error) => {
-                    let is_over = error.kind() == ErrorKind::Regressed;
-                    failed = Some(error);
-                    if is_over {
-                        break;
-                    }
-                }
+                Err(error) => failed = Some(error),
             }
         }
         match failed {
-            Some(error) if leases.is_empty() => {
-                if error.kind() == ErrorKind::Regressed {
-                    self.make_again().await?;
-                }
-                Err(error)
-            }
+            Some(error) if leases.is_empty() => Err(error),
             _ => Ok(leases),
         }
+    }
+
+    /// How often another store has come to answer, of which who claims these queues knows; one who
+    /// does not is refused, once, before anything is claimed.
+    async fn changes_told(&self, queues: &[Queue]) -> Result<u64> {
+        for shard in 0..self.keys.shards() {
+            if let Some(link) = self.server.known_link(&self.keys.runs(shard)) {
+                self.lineage.see(shard, &link);
+            }
+        }
+        let changes = self.lineage.changes();
+        if self.turns.told(queues) == changes {
+            return Ok(changes);
+        }
+        self.make_again().await?;
+        self.turns.tell(queues, changes);
+        Err(regressed())
     }
 
     /// Claims in one shard.
@@ -71,14 +76,12 @@ impl Store {
         turn: Turn,
         shard: Shard,
         limit: usize,
+        changes: u64,
     ) -> Result<Vec<Lease>> {
         let call = call(&self.keys, turn, shard, claim, limit);
         let may = |link: &Link| {
             self.lineage.see(shard, link);
-            match self.turns.is_to_be_told(&claim.queues, self.lineage.changes()) {
-                true => Err(regressed()),
-                false => Ok(()),
-            }
+            if self.lineage.changes() == changes { Ok(()) } else { Err(regressed()) }
         };
         let (given, link): (Vec<Given>, _) = self.server.run(Stage::Write, &call, may).await?;
         if !given.is_empty() {
@@ -169,9 +172,13 @@ impl Turns {
         })
     }
 
-    /// Whether who claims these queues has yet to be told of a change of the store; then it is.
-    fn is_to_be_told(&self, queues: &[Queue], changes: u64) -> bool {
-        self.with(queues, |next| std::mem::replace(&mut next.told, changes) != changes)
+    /// Of how many changes of the store who claims these queues was told.
+    fn told(&self, queues: &[Queue]) -> u64 {
+        self.with(queues, |next| next.told)
+    }
+
+    fn tell(&self, queues: &[Queue], changes: u64) {
+        self.with(queues, |next| next.told = changes);
     }
 
     fn with<T>(&self, queues: &[Queue], does: impl FnOnce(&mut Next) -> T) -> T {

@@ -87,7 +87,13 @@ async fn sweep(server: &Server, keys: &Keys, kept: u128) -> Result<u64> {
                 .arg(kept.to_string())
                 .arg(RETIRED_MAX.to_string())
                 .arg(&after);
-            let places: Vec<Vec<u8>> = server.read(&call).await?;
+            let places: Vec<Vec<u8>> = match server.read(&call).await {
+                Ok(places) => places,
+                Err(error) => {
+                    failed = Some(error);
+                    break; // of this shard
+                }
+            };
             for place in &places {
                 match retire(server, keys, shard, place).await {
                     Ok(deleted) => swept += u64::from(deleted == Deleted::Done),

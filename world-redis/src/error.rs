@@ -1,6 +1,6 @@
 //! What Redis says, as this project's errors: what was wrong, whether it happened, what to do.
 
-use redis::{RedisError, RedisResult};
+use redis::RedisError;
 use world_core::{Error, ErrorKind, LogId, Position, Result};
 
 /// What was under way, which decides whether it may have happened.
@@ -187,7 +187,7 @@ pub(crate) fn no_answer() -> Error {
 }
 
 /// A write of which one does not know whether enough replicas have it.
-pub(crate) fn uncertain(confirmed: RedisResult<u64>, wanted: u8) -> Result<()> {
+pub(crate) fn uncertain(confirmed: Result<u64>, wanted: u8) -> Result<()> {
     let help = "send the same bytes again; bring replicas back, or lower wait_replicas";
     match confirmed {
         Ok(confirmed) if confirmed >= u64::from(wanted) => Ok(()),

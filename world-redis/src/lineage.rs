@@ -88,19 +88,21 @@ impl Lineage {
 }
 
 impl State {
-    /// Whether another store than before is at the other end of a connection. An older connection
-    /// than the newest tells nothing.
+    /// Whether another store than before is at the other end of a connection. A connection to the
+    /// same server that is older than the newest tells nothing.
     fn comes_to(&mut self, link: &Link) -> bool {
-        let before = self.source;
-        if before.is_some_and(|(_, number)| link.number <= number) {
-            return false;
+        let before = self.source.replace((link.source, link.number));
+        match before {
+            Some((source, number)) if source.node == link.source.node && link.number <= number => {
+                self.source = before;
+                false
+            }
+            Some((source, _)) if source != link.source => {
+                self.tickets = Some(HashSet::new());
+                true
+            }
+            _ => false,
         }
-        self.source = Some((link.source, link.number));
-        let is_another = before.is_some_and(|(source, _)| source != link.source);
-        if is_another {
-            self.tickets = Some(HashSet::new());
-        }
-        is_another
     }
 }
 

@@ -113,7 +113,7 @@ impl Server {
                 // None of these has happened.
                 redis::ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask)
                     if redirections < REDIRECTIONS_MAX
-                        && let Some(other) = self.redirected(error)? =>
+                        && let Some(other) = self.redirected(&target, error)? =>
                 {
                     redirections += 1;
                     target = other;
@@ -167,9 +167,19 @@ impl Server {
             Err(error) => return Err(self.failed(&target, error)),
         };
         listeners.subscribe(&mut link, channels).await.map_err(|error| {
-            target.one.ear().give_up(&link);
+            if is_broken(&error) {
+                target.one.ear().give_up(&link);
+            }
             explain(Stage::Read, error)
         })
+    }
+
+    /// The connection that there is to the server of a key, if there is one.
+    pub(crate) fn known_link(&self, key: &[u8]) -> Option<Link> {
+        match &self.kind {
+            Kind::One(one) => one.current(),
+            Kind::Cluster(cluster) => cluster.known(key)?.current(),
+        }
     }
 
     /// The server of a key, as far as one knows.
@@ -182,13 +192,13 @@ impl Server {
     }
 
     /// Where a server says that the slot has moved, or is moving.
-    fn redirected(&self, error: &RedisError) -> Result<Option<Target>> {
+    fn redirected(&self, by: &Target, error: &RedisError) -> Result<Option<Target>> {
         let (Kind::Cluster(cluster), Some((address, slot))) = (&self.kind, error.redirect_node())
         else {
             return Ok(None);
         };
         let is_asked = error.kind() == redis::ErrorKind::Server(ServerErrorKind::Ask);
-        let one = cluster.redirected(address, (!is_asked).then_some(slot))?;
+        let one = cluster.redirected(&by.one, address, (!is_asked).then_some(slot))?;
         Ok(one.map(|one| Target { one, is_asked }))
     }
 

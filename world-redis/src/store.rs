@@ -63,15 +63,18 @@ impl Store {
     /// Sees to it that a store that may have lost how the World was made knows it again.
     pub(crate) async fn make_again(&self) -> Result<()> {
         let ours = self.keys.shards();
-        let found = shards(&self.server, &self.options, ours).await?;
-        if found == ours {
-            return Ok(());
+        match shards(&self.server, &self.options, ours).await {
+            Ok(found) if found != ours => Err(Error::new(
+                ErrorKind::Unsuitable,
+                format!("the World was lost, and made anew with {found} shards in place of {ours}"),
+            )
+            .help("stop all programs, restore it from a copy, and start them again")),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "whether the World is made as it was is not known");
+                Ok(())
+            }
         }
-        Err(Error::new(
-            ErrorKind::Unsuitable,
-            format!("the World was lost, and made anew with {found} shards in place of {ours}"),
-        )
-        .help("stop all programs, restore it from a copy, and start them again"))
     }
 }
 

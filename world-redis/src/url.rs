@@ -90,6 +90,6 @@ fn info(url: &str) -> Result<ConnectionInfo> {
 fn refuse(what: &'static str) -> Error {
     Error::new(ErrorKind::Invalid, what).help(
         "write redis://user:password@host:6379/0, rediss:// for TLS, redis+unix:///run/redis.sock, \
-         or redis-cluster://host:6379,host:6380; options follow a ?",
+         or redis-cluster://host:6379,host:6380 (rediss-cluster:// for TLS); options follow a ?",
     )
 }

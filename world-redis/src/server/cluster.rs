@@ -71,12 +71,29 @@ impl Cluster {
         }
     }
 
+    /// The node that is known to have a key's slot.
+    pub(super) fn known(&self, key: &[u8]) -> Option<Arc<One>> {
+        let known = self.lock();
+        known.nodes.get(&known.owner(slot(key))?).map(Arc::clone)
+    }
+
     /// The node that another one names; with a slot, that slot is its from now on.
-    pub(super) fn redirected(&self, address: &str, slot: Option<u16>) -> Result<Option<Arc<One>>> {
-        let address = address.rsplit_once(':').and_then(|(host, port)| {
-            Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
+    pub(super) fn redirected(
+        &self,
+        by: &One,
+        address: &str,
+        slot: Option<u16>,
+    ) -> Result<Option<Arc<One>>> {
+        let named = address.rsplit_once(':').and_then(|(host, port)| {
+            Some((host.trim_matches(['[', ']']).to_owned(), port.parse::<u16>().ok()?))
         });
-        let Some(address) = address else { return Ok(None) };
+        let Some((host, port)) = named else { return Ok(None) };
+        // One that names no host means its own.
+        let host = match host.as_str() {
+            "" | "?" => address_of(by.address()).unwrap_or_default().0,
+            _ => host,
+        };
+        let address = (host, port);
         if let Some(slot) = slot {
             // The first range that holds a slot counts.
             self.lock().slots.insert(0, (slot, slot, address.clone()));
@@ -104,9 +121,7 @@ impl Cluster {
         candidates
             .sort_by_key(|node| suspect.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, node)));
         for info in &self.named {
-            if let Some(address) = address_of(info.addr()) {
-                candidates.push(self.node(&address)?);
-            }
+            candidates.extend(address_of(info.addr()).and_then(|at| self.node(&at).ok()));
         }
         let mut failed = no_answer();
         for node in candidates {

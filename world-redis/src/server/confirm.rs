@@ -7,50 +7,77 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
 use tokio::sync::Mutex;
+use world_core::{Error, ErrorKind, Result};
 
-use crate::options::Options;
+use crate::{
+    error::{Stage, explain},
+    options::Options,
+};
+
+use super::{
+    check,
+    check::{Identity, When},
+};
 
 /// The connection that waits, and up to which of those who wait it has waited.
 pub(super) struct Confirming {
     client: Client,
     config: AsyncConnectionConfig,
+    is_node: bool,
     came: AtomicU64,
     waited: Mutex<Waited>,
 }
 
 #[derive(Default)]
 struct Waited {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<(MultiplexedConnection, Identity)>,
     up_to: u64,
     confirmed: u64,
 }
 
 impl Confirming {
-    pub(super) fn new(client: Client, options: &Options) -> Self {
+    pub(super) fn new(client: Client, is_node: bool, options: &Options) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.wait_timeout + options.response_timeout));
-        Self { client, config, came: AtomicU64::new(0), waited: Mutex::default() }
+        Self { client, config, is_node, came: AtomicU64::new(0), waited: Mutex::default() }
     }
 
-    /// How many replicas have what the server had written when this began.
-    pub(super) async fn confirmed(&self, key: Vec<u8>, options: &Options) -> RedisResult<u64> {
+    /// How many replicas have what this server had written when this began. An error says that one
+    /// does not know.
+    pub(super) async fn confirmed(
+        &self,
+        key: Vec<u8>,
+        server: &Identity,
+        options: &Options,
+    ) -> Result<u64> {
         let number = self.came.fetch_add(1, Ordering::AcqRel) + 1;
         let mut waited = self.waited.lock().await;
         if waited.up_to >= number {
             return Ok(waited.confirmed); // another has waited for this one, too
         }
         let up_to = self.came.load(Ordering::Acquire);
-        let mut connection = match waited.connection.take() {
+        let (mut connection, identity) = match waited.connection.take() {
             Some(connection) => connection,
-            None => self.client.get_multiplexed_async_connection_with_config(&self.config).await?,
+            None => self.connect().await?,
         };
+        if identity != *server {
+            return Err(Error::new(ErrorKind::Unknown, "another server answers by now"));
+        }
         let millis = u64::try_from(options.wait_timeout.as_millis()).unwrap_or(u64::MAX);
         let mut wait = redis::pipe();
         wait.cmd("SET").arg(key).arg("").arg("EX").arg(60).ignore();
         wait.cmd("WAIT").arg(options.wait_replicas).arg(millis);
-        let (confirmed,): (u64,) = wait.query_async(&mut connection).await?;
-        *waited = Waited { connection: Some(connection), up_to, confirmed };
+        let answer: RedisResult<(u64,)> = wait.query_async(&mut connection).await;
+        let (confirmed,) = answer.map_err(|error| explain(Stage::Unsure, error))?;
+        *waited = Waited { connection: Some((connection, identity)), up_to, confirmed };
         Ok(confirmed)
+    }
+
+    async fn connect(&self) -> Result<(MultiplexedConnection, Identity)> {
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
+        let mut connection = connecting.await.map_err(|error| explain(Stage::Connect, error))?;
+        let identity = check::server(&mut connection, self.is_node, When::Reconnecting).await?;
+        Ok((connection, identity))
     }
 }

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value, aio::MultiplexedConnection};
 
+use world_core::Result;
+
 use crate::{options::Options, script::Call};
 
-use super::confirm::Confirming;
+use super::{check::Identity, confirm::Confirming};
 
 /// A connection to a server.
 #[derive(Clone)]
 pub(crate) struct Link {
     pub(super) connection: MultiplexedConnection,
     pub(super) confirming: Arc<Confirming>,
+    pub(super) identity: Arc<Identity>,
     /// Which connection: each has a number above those made before it.
     pub(crate) number: u64,
     /// Which store is at its other end.
@@ -23,7 +26,7 @@ pub(crate) struct Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The address.
-    pub(super) node: u64,
+    pub(crate) node: u64,
     /// How often something else has come to answer there.
     pub(super) lineage: u64,
 }
@@ -57,8 +60,8 @@ impl Link {
     }
 
     /// How many replicas have what was written on this server so far.
-    pub(super) async fn confirmed(&self, key: Vec<u8>, options: &Options) -> RedisResult<u64> {
-        self.confirming.confirmed(key, options).await
+    pub(super) async fn confirmed(&self, key: Vec<u8>, options: &Options) -> Result<u64> {
+        self.confirming.confirmed(key, &self.identity, options).await
     }
 
     /// Asks to be told what is published on these channels.

@@ -78,7 +78,7 @@ impl Maker {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(Some(self.options.response_timeout));
-        let confirming = Arc::new(Confirming::new(client.clone(), &self.options));
+        let confirming = Arc::new(Confirming::new(client.clone(), is_node, &self.options));
         let (listeners, numbers) = (Arc::clone(&self.listeners), Arc::clone(&self.numbers));
         Ok(One::new(client, config, listeners, is_node, numbers, confirming))
     }
@@ -158,6 +158,7 @@ impl One {
         let link = Link {
             connection,
             confirming: Arc::clone(&self.confirming),
+            identity: Arc::new(identity),
             number,
             source: Source { node: self.node, lineage: last.lineage },
         };
@@ -197,7 +198,8 @@ impl One {
         self.client.get_connection_info().addr()
     }
 
-    fn current(&self) -> Option<Link> {
+    /// The connection there is.
+    pub(super) fn current(&self) -> Option<Link> {
         self.lock().clone()
     }
 
