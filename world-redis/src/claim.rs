@@ -2,21 +2,23 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::future::join_all;
+use tokio::time::timeout;
 use world_core::{Claim, Lease, LogId, Position, Queue, Renewed, Result, RunId, Timestamp};
 
 use crate::{
     append::{Answer, flag},
-    error::{Stage, corrupt, nonsense},
+    error::{Stage, corrupt, no_answer, nonsense},
     keys::{Keys, Shard},
     lineage::regressed,
-    script::{CLAIM, Call, LOOK, RENEW},
+    script::{CLAIM, Call, LOOK as LOOK_SCRIPT, RENEW},
     server::Link,
     state,
     store::Store,
+    wait::LOOK,
 };
 
 /// The most leases that one script gives, so that it holds the server for a moment only.
@@ -26,7 +28,7 @@ const REMEMBERED_MAX: usize = 4096;
 
 impl Store {
     /// Takes leases: from the shards in turn, and in each from the ready and the timed in turn.
-    pub(crate) async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+    pub(crate) async fn claim(self: &Arc<Self>, claim: &Claim) -> Result<Vec<Lease>> {
         let shards = self.keys.shards();
         let turn = self.turns.next(&claim.queues, shards);
         let mut shards: Vec<Shard> = turn.shards(shards).collect();
@@ -91,17 +93,25 @@ impl Store {
     }
 
     /// Those of some shards that have a due run, in their order; all are asked at once. One that
-    /// cannot be asked is no reason to leave the others, unless none of them has one.
+    /// cannot be asked, or does not answer soon, is no reason to leave the others, unless none of
+    /// them has one.
     pub(crate) async fn due(
-        &self,
+        self: &Arc<Self>,
         shards: impl Iterator<Item = Shard>,
         queues: &[Queue],
         now: Option<Timestamp>,
     ) -> Result<Vec<Shard>> {
-        let asked = shards.map(|shard| async move {
-            let is_due: Result<bool> =
-                self.server.read(&look(&self.keys, shard, queues, now)).await;
-            (shard, is_due)
+        let asked = shards.map(|shard| {
+            let (this, call) = (Arc::clone(self), look(&self.keys, shard, queues, now));
+            // A task of its own, so that a silent server is found out also if nobody waits for it.
+            let asking = tokio::spawn(async move { this.server.read::<bool>(&call).await });
+            async move {
+                let is_due = match timeout(LOOK, asking).await {
+                    Ok(asked) => asked.unwrap_or_else(|_| Err(no_answer())),
+                    Err(_) => Err(no_answer()),
+                };
+                (shard, is_due)
+            }
         });
         let (mut due, mut failed) = (Vec::new(), None);
         for (shard, is_due) in join_all(asked).await {
@@ -213,7 +223,7 @@ fn distinct(queues: &[Queue]) -> Vec<&str> {
 /// The call that says whether a shard has a due run: with `now` also one whose time has come.
 fn look(keys: &Keys, shard: Shard, queues: &[Queue], now: Option<Timestamp>) -> Call {
     let after = now.map_or_else(String::new, |now| state::millis(now.as_millis() + 1));
-    Call::new(&LOOK, [keys.runs(shard), keys.due(shard)]).arg(after).args(distinct(queues))
+    Call::new(&LOOK_SCRIPT, [keys.runs(shard), keys.due(shard)]).arg(after).args(distinct(queues))
 }
 
 /// The call that claims in one shard, at most `limit` runs.

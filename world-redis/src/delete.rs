@@ -53,17 +53,18 @@ impl Store {
         }
     }
 
-    /// Sweeps in a task of its own if it is time to, and nobody here does already.
+    /// Once a minute, and if nobody here does so already: sees to it that the World is as it was
+    /// made, and sweeps.
     pub(crate) fn sweep_in_time(self: &Arc<Self>) {
-        let is_due = |swept: &mut Option<Instant>| {
-            swept.take_if(|swept| self.options.retention.is_some() && swept.elapsed() >= SWEEP)
-        };
-        if is_due(&mut self.swept()).is_none() {
+        let is_due = self.swept().take_if(|swept| swept.elapsed() >= SWEEP).is_some();
+        if !is_due {
             return;
         }
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = this.sweep().await {
+            if let Err(error) = this.make_again().await {
+                tracing::error!(%error, "the World is not as it was made");
+            } else if let Err(error) = this.sweep().await {
                 tracing::warn!(%error, "closed runs that are kept no longer are still there");
             }
             *this.swept() = Some(Instant::now());

@@ -3,15 +3,29 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use redis::{PushInfo, PushKind, RedisResult, Value};
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+use world_core::Result;
 
-use crate::{keys::Key, server::Link};
+use crate::{
+    error::{Stage, explain, no_answer},
+    keys::Key,
+    server::{Link, One, is_broken},
+};
 
 /// The channels that stay subscribed though nobody waits, since somebody soon does again.
 const IDLE_MAX: usize = 64;
+
+/// How long the connection that listens may be silent before it is asked whether it lives.
+const SILENT: Duration = Duration::from_secs(10);
+/// How long its answer is waited for; whoever waits looks for himself meanwhile.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Those who wait in this World, by the channel that tells them.
 #[derive(Debug, Default)]
@@ -20,11 +34,24 @@ pub(crate) struct Listeners {
     subscribed: tokio::sync::Mutex<Subscribed>,
 }
 
-/// The channels that the connection of this number is subscribed to.
-#[derive(Debug, Default)]
+/// The channels that the connection of this number is subscribed to, and when it last answered.
+#[derive(Debug)]
 struct Subscribed {
     number: u64,
     channels: HashSet<Key>,
+    heard: Instant,
+}
+
+impl Default for Subscribed {
+    fn default() -> Self {
+        Self { number: 0, channels: HashSet::new(), heard: Instant::now() }
+    }
+}
+
+impl Subscribed {
+    fn to(link: &Link) -> Self {
+        Self { number: link.number, ..Self::default() }
+    }
 }
 
 impl Listeners {
@@ -53,34 +80,59 @@ impl Listeners {
         Waiting { listeners: self, channels, told }
     }
 
-    /// Subscribes a connection to these channels, and no more to those that nobody waits for once
-    /// there are many. It is not to be dropped half-way: what is subscribed would not be known.
-    pub(crate) async fn subscribe(&self, link: &mut Link, channels: &[Key]) -> RedisResult<()> {
-        let mut subscribed = self.subscribed.lock().await;
+    /// Subscribes the connection that listens to these channels, and no more to those that nobody
+    /// waits for once there are many. One that has been silent for long is asked whether it still
+    /// lives: nothing else would tell. It is not to be dropped half-way: what is subscribed would
+    /// not be known.
+    pub(crate) async fn subscribe(&self, ear: &One, channels: &[Key]) -> Result<()> {
+        let Ok(mut subscribed) = timeout(ANSWER, self.subscribed.lock()).await else {
+            return Err(no_answer()); // to others, who are before this one
+        };
+        let mut link = ear.link().await?;
         if subscribed.number != link.number {
-            *subscribed = Subscribed { number: link.number, channels: HashSet::new() };
-        }
-        let idle = self.idle(&subscribed.channels);
-        if idle.len() > IDLE_MAX {
-            link.unsubscribe(&idle).await?;
-            for channel in &idle {
-                subscribed.channels.remove(channel);
-            }
+            *subscribed = Subscribed::to(&link);
         }
         let missing: Vec<Key> =
             channels.iter().filter(|one| !subscribed.channels.contains(*one)).cloned().collect();
-        if !missing.is_empty() {
-            link.subscribe(&missing).await?;
-            subscribed.channels.extend(missing);
+        if missing.is_empty() && subscribed.heard.elapsed() < SILENT {
+            return Ok(());
         }
+        let idle = self.idle(&subscribed.channels);
+        let asked = async {
+            if missing.is_empty() {
+                link.send(&redis::cmd("PING")).await?;
+            } else {
+                link.subscribe(&missing).await?;
+            }
+            if !idle.is_empty() {
+                link.unsubscribe(&idle).await?;
+            }
+            Ok(())
+        };
+        let answer: RedisResult<()> = match timeout(ANSWER, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        };
+        if let Err(error) = answer {
+            if is_broken(&error) {
+                ear.give_up(&link);
+            }
+            return Err(explain(Stage::Read, error));
+        }
+        subscribed.heard = Instant::now();
+        for channel in &idle {
+            subscribed.channels.remove(channel);
+        }
+        subscribed.channels.extend(missing);
         Ok(())
     }
 
+    /// The channels that nobody waits for, once there are many.
     fn idle(&self, channels: &HashSet<Key>) -> Vec<Key> {
-        if channels.len() <= IDLE_MAX {
+        let waiting = self.lock();
+        if channels.len() <= waiting.len() + IDLE_MAX {
             return Vec::new();
         }
-        let waiting = self.lock();
         channels.iter().filter(|channel| !waiting.contains_key(*channel)).cloned().collect()
     }
 

@@ -28,7 +28,8 @@ use crate::{
 
 use cluster::Cluster;
 pub(crate) use link::{Link, Source};
-use one::{Maker, One};
+use one::Maker;
+pub(crate) use one::One;
 
 /// Redirections that one command follows.
 const REDIRECTIONS_MAX: u32 = 8;
@@ -162,16 +163,8 @@ impl Server {
         channels: &[Key],
     ) -> Result<()> {
         let target = self.target(key).await?;
-        let mut link = match target.one.ear().link().await {
-            Ok(link) => link,
-            Err(error) => return Err(self.failed(&target, error)),
-        };
-        listeners.subscribe(&mut link, channels).await.map_err(|error| {
-            if is_broken(&error) {
-                target.one.ear().give_up(&link);
-            }
-            explain(Stage::Read, error)
-        })
+        let subscribed = listeners.subscribe(target.one.ear(), channels).await;
+        subscribed.map_err(|error| self.failed(&target, error))
     }
 
     /// The connection that there is to the server of a key, if there is one.
@@ -234,7 +227,7 @@ impl Server {
 }
 
 /// Whether another connection might do better.
-fn is_broken(error: &RedisError) -> bool {
+pub(crate) fn is_broken(error: &RedisError) -> bool {
     use ServerErrorKind::{ClusterDown, MasterDown, ReadOnly};
     error.is_unrecoverable_error()
         || error.is_io_error()

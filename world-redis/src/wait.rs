@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use world_core::{ErrorKind, Position, Result, Wait};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The longest pause between two looks of one who waits, should what was published be lost.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 impl Store {
     /// Returns once something may have changed, or the time is up.
     pub(crate) async fn wait(self: &Arc<Self>, wait: &Wait) -> Result<()> {
@@ -27,10 +27,10 @@ impl Store {
     async fn wait_for_ever(self: &Arc<Self>, wait: &Wait) -> Result<()> {
         let waiting = self.listeners.join(self.channels(wait));
         loop {
-            match self.subscribe(&waiting.channels).await {
-                // The right to it was taken away: it looks, and is not told.
-                Err(error) if error.kind() == ErrorKind::Unsuitable => {}
-                subscribed => subscribed?,
+            // Nothing rests on being told, and so nothing waits long for it.
+            let subscribing = timeout(LOOK, self.subscribe(&waiting.channels));
+            if let Ok(Err(error)) = subscribing.await {
+                tracing::debug!(%error, "one looks, and is not told");
             }
             if self.has_come(wait).await? {
                 return Ok(());
@@ -62,7 +62,7 @@ impl Store {
     }
 
     /// Whether what is waited for has come already.
-    async fn has_come(&self, wait: &Wait) -> Result<bool> {
+    async fn has_come(self: &Arc<Self>, wait: &Wait) -> Result<bool> {
         let logs = wait.logs.iter().map(|(log, seen)| async move {
             let page = self.read(log, Position::new(u64::MAX), NonZeroU32::MIN).await?;
             Ok(page.head != *seen)

@@ -190,7 +190,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Deletes a run this long after it has ended; kept for ever by default.
+    /// Deletes a run this long after it has ended. By default the engine deletes none; a World may:
+    /// the one on Redis keeps ended runs for 7 days, unless its own `retention` says otherwise.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.options.retention = Some(retention);

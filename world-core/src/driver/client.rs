@@ -152,6 +152,11 @@ impl<I, O> Start<I, O> {
     /// Chooses the run's id, which is the idempotency key: starting it again with the same
     /// workflow and input gives the same run, with others it is an error.
     ///
+    /// An id is what makes a start that failed as [`Unknown`](crate::ErrorKind::Unknown) safe to
+    /// repeat: without one, another try makes another run. It holds for as long as the run is kept,
+    /// and is refused for a while after that ([`EngineBuilder::retention`](crate::EngineBuilder::retention), and a World's own: the
+    /// one on Redis keeps ended runs for 7 days by default).
+    ///
     /// Inputs are compared as they are encoded, so use a `BTreeMap` where a `HashMap` would change
     /// its order from one start to the next.
     ///

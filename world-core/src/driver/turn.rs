@@ -89,7 +89,7 @@ pub(super) async fn take(
         tracing::error!(
             %run,
             kind = %ErrorKind::Regressed,
-            "the store has lost acknowledged records; the run is replayed from what is left"
+            "the store may have lost acknowledged records; the run is replayed from what it has"
         );
         if has_progressed {
             replays_left = REPLAYS_MAX;

@@ -134,7 +134,8 @@ fn last_error(
         return error; // what is left is to be read again, whatever became of the tries before
     }
     let kind = if is_ambiguous { ErrorKind::Unknown } else { error.kind() };
-    let mut last = Error::new(kind, format!("{method} failed {tries} times"));
+    let mut last =
+        Error::new(kind, format!("{method} failed {tries} times, the last time with \"{error}\""));
     if let Some(log) = log.or(error.log_id()) {
         last = last.log(log.clone());
     }

@@ -1,11 +1,12 @@
 //! A Redis Cluster: its masters, and which of them has which slot.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::future::join_all;
 use redis::{Client, ConnectionAddr, ConnectionInfo, RedisResult, Value};
 use tokio::time::{Instant, timeout};
 use world_core::{Error, ErrorKind, Result};
@@ -47,10 +48,18 @@ impl Cluster {
         let cluster =
             Self { maker, named, known: Mutex::default(), asking: tokio::sync::Mutex::default() };
         cluster.ask().await?;
-        let addresses: Vec<Address> =
+        let addresses: HashSet<Address> =
             cluster.lock().slots.iter().map(|(.., address)| address.clone()).collect();
-        for address in addresses {
-            cluster.node(&address)?.first_link().await?;
+        let nodes = addresses.iter().map(|address| cluster.node(address));
+        let nodes = nodes.collect::<Result<Vec<_>>>()?;
+        for checked in join_all(nodes.iter().map(|node| node.first_link())).await {
+            match checked {
+                // It is checked when it is back; the others do without it.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(%error, "a master of the Cluster is away");
+                }
+                checked => drop(checked?),
+            }
         }
         Ok(cluster)
     }

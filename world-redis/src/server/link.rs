@@ -55,7 +55,7 @@ impl Link {
         Ok(answer)
     }
 
-    pub(super) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+    pub(crate) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         command.query_async(&mut self.connection).await
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Maker {
 }
 
 /// One server, and how to connect to it again.
-pub(super) struct One {
+pub(crate) struct One {
     client: Client,
     config: AsyncConnectionConfig,
     listeners: Arc<Listeners>,
@@ -128,7 +128,7 @@ impl One {
     }
 
     /// The connection there is, or a new one.
-    pub(super) async fn link(&self) -> Result<Link> {
+    pub(crate) async fn link(&self) -> Result<Link> {
         self.link_when(When::Reconnecting).await
     }
 
@@ -151,8 +151,8 @@ impl One {
         if last.identity.replace(identity.clone()).is_some_and(|before| before != identity) {
             last.lineage += 1;
             tracing::warn!(
-                "a Redis server was started anew, or another has taken its place: what it does \
-                 not know is lost"
+                "a Redis server was started anew, or another has taken its place: it may have \
+                 lost the last that was acknowledged"
             );
         }
         let link = Link {
@@ -190,7 +190,7 @@ impl One {
     }
 
     /// Gives a connection up, if it is still the one there is.
-    pub(super) fn give_up(&self, link: &Link) {
+    pub(crate) fn give_up(&self, link: &Link) {
         give_up(&self.current, link.number);
     }
 
