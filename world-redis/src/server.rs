@@ -139,7 +139,10 @@ impl Server {
         command: &Cmd,
     ) -> Result<T> {
         let target = self.target(key).await?;
-        let mut link = target.one.link().await?;
+        let mut link = match target.one.link().await {
+            Ok(link) => link,
+            Err(error) => return Err(self.failed(&target, error)),
+        };
         let answer = link.send(command).await;
         self.conclude(&target, stage, &link, answer).map(|(answer, _)| answer)
     }

@@ -17,6 +17,13 @@ pub(super) struct Identity {
     replication: String,
 }
 
+#[cfg(test)]
+impl Identity {
+    pub(super) fn of_run(run: &str) -> Self {
+        Self { run: run.to_owned(), replication: String::new() }
+    }
+}
+
 /// What a server says of itself.
 struct Info(HashMap<String, String>);
 

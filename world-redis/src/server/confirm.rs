@@ -30,9 +30,18 @@ pub(super) struct Confirming {
 
 #[derive(Default)]
 struct Waited {
-    connection: Option<(MultiplexedConnection, Identity)>,
+    connection: Option<MultiplexedConnection>,
+    /// The server at the end of the connection.
+    server: Option<Identity>,
     up_to: u64,
     confirmed: u64,
+}
+
+impl Waited {
+    /// Whether another has waited for this one, too: after it came, and on the server that wrote.
+    fn is_for(&self, number: u64, server: &Identity) -> bool {
+        self.up_to >= number && self.server.as_ref() == Some(server)
+    }
 }
 
 impl Confirming {
@@ -53,15 +62,16 @@ impl Confirming {
     ) -> Result<u64> {
         let number = self.came.fetch_add(1, Ordering::AcqRel) + 1;
         let mut waited = self.waited.lock().await;
-        if waited.up_to >= number {
-            return Ok(waited.confirmed); // another has waited for this one, too
+        if waited.is_for(number, server) {
+            return Ok(waited.confirmed);
         }
         let up_to = self.came.load(Ordering::Acquire);
-        let (mut connection, identity) = match waited.connection.take() {
-            Some(connection) => connection,
+        let kept = waited.connection.take().zip(waited.server.take());
+        let (mut connection, at_its_end) = match kept {
+            Some(kept) => kept,
             None => self.connect().await?,
         };
-        if identity != *server {
+        if at_its_end != *server {
             return Err(Error::new(ErrorKind::Unknown, "another server answers by now"));
         }
         let millis = u64::try_from(options.wait_timeout.as_millis()).unwrap_or(u64::MAX);
@@ -70,7 +80,8 @@ impl Confirming {
         wait.cmd("WAIT").arg(options.wait_replicas).arg(millis);
         let answer: RedisResult<(u64,)> = wait.query_async(&mut connection).await;
         let (confirmed,) = answer.map_err(|error| explain(Stage::Unsure, error))?;
-        *waited = Waited { connection: Some((connection, identity)), up_to, confirmed };
+        let (connection, server) = (Some(connection), Some(at_its_end));
+        *waited = Waited { connection, server, up_to, confirmed };
         Ok(confirmed)
     }
 
@@ -79,5 +90,19 @@ impl Confirming {
         let mut connection = connecting.await.map_err(|error| explain(Stage::Connect, error))?;
         let identity = check::server(&mut connection, self.is_node, When::Reconnecting).await?;
         Ok((connection, identity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_server_wrote_is_not_confirmed_by_another() {
+        let [one, other] = ["one", "other"].map(Identity::of_run);
+        let waited = Waited { connection: None, server: Some(one.clone()), up_to: 7, confirmed: 1 };
+        assert!(waited.is_for(7, &one) && !waited.is_for(8, &one));
+        assert!(!waited.is_for(7, &other));
+        assert!(!Waited::default().is_for(0, &one));
     }
 }
