@@ -213,6 +213,29 @@ impl LogId {
         }
     }
 
+    /// The shard of the log among so many, of which there is at least one: that of its run or its
+    /// token. It is FNV-1a of the name, mixed as MurmurHash3 ends (names that differ in their last
+    /// digit would go together), and never becomes another function: stores are divided by it.
+    ///
+    /// ```
+    /// # use world_core::{LogId, RunId};
+    /// assert_eq!(LogId::Run(RunId::new("order-7")?).shard(1024), 330);
+    /// # Ok::<(), world_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn shard(&self, shards: u16) -> u16 {
+        let name = match self {
+            Self::Run(run) | Self::Stream(run, _) => run.as_str(),
+            Self::Token(token) => token.as_str(),
+        };
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        let hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        let hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        u16::try_from((hash ^ hash >> 33) % u64::from(shards.max(1))).unwrap_or_default()
+    }
+
     /// A key for a store: a number for what it is (1 a run's own log, 2 a stream, 3 a token's), the
     /// name of the run or token, and the name of the stream or nothing. Two logs never share one,
     /// and a store may keep it: the numbers stay as they are.
@@ -367,6 +390,8 @@ impl fmt::Debug for Tag {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
@@ -394,5 +419,28 @@ mod tests {
     #[test]
     fn an_event_id_is_26_digits() {
         assert_eq!(EventId(Position::new(42)).to_string(), "evnt_00000000000000000000000042");
+    }
+    fn shards(names: impl Iterator<Item = String>, shards: u16) -> HashMap<u16, usize> {
+        let mut found = HashMap::new();
+        for name in names {
+            *found.entry(LogId::Run(RunId::new(name).unwrap()).shard(shards)).or_default() += 1;
+        }
+        found
+    }
+
+    #[test]
+    fn names_that_are_alike_are_spread_over_all_shards() {
+        for (count, digits) in [(2, 3), (16, 3), (64, 5)] {
+            let found = shards((0..10_000).map(|n| format!("order-{n:0digits$}")), count);
+            let even = 10_000 / usize::from(count);
+            assert_eq!(found.len(), usize::from(count));
+            assert!(found.values().all(|n| *n > even * 7 / 10 && *n < even * 13 / 10), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_the_shard_that_it_always_had() {
+        let shard = |name: &str| LogId::Token(Token::new(name).unwrap()).shard(1024);
+        assert_eq!(["a", "order-7", "wrun_01HF7YAT000W3GE1R70W3GE1R7"].map(shard), [603, 330, 791]);
     }
 }

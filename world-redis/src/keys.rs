@@ -27,20 +27,9 @@ impl Keys {
         self.shards
     }
 
-    /// The shard of a run with its streams, or of a token: FNV-1a of its name, mixed as MurmurHash3
-    /// ends (names that differ in their last digit would go together). It must never become
-    /// another function.
+    /// The shard of a run with its streams, or of a token.
     pub(crate) fn shard(&self, log: &LogId) -> Shard {
-        let name = match log {
-            LogId::Run(run) | LogId::Stream(run, _) => run.as_str(),
-            LogId::Token(token) => token.as_str(),
-        };
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-        });
-        let hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        let hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        u16::try_from((hash ^ hash >> 33) % u64::from(self.shards)).unwrap_or_default()
+        log.shard(self.shards)
     }
 
     /// What says how the World was made.
@@ -127,39 +116,5 @@ impl Keys {
             LogId::Stream(run, stream) => self.stream(shard, run, stream),
             LogId::Token(token) => self.token(shard, token),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-
-    fn shards(names: impl Iterator<Item = String>, shards: u16) -> HashMap<Shard, usize> {
-        let keys = Keys::new("app", shards);
-        let mut found = HashMap::new();
-        for name in names {
-            let shard = keys.shard(&LogId::Run(RunId::new(name).unwrap()));
-            *found.entry(shard).or_default() += 1;
-        }
-        found
-    }
-
-    #[test]
-    fn names_that_are_alike_are_spread_over_all_shards() {
-        for (count, digits) in [(2, 3), (16, 3), (64, 5)] {
-            let found = shards((0..10_000).map(|n| format!("order-{n:0digits$}")), count);
-            let even = 10_000 / usize::from(count);
-            assert_eq!(found.len(), usize::from(count));
-            assert!(found.values().all(|n| *n > even * 7 / 10 && *n < even * 13 / 10), "{found:?}");
-        }
-    }
-
-    #[test]
-    fn a_name_has_the_shard_that_it_always_had() {
-        let keys = Keys::new("app", 1024);
-        let shard = |name: &str| keys.shard(&LogId::Token(Token::new(name).unwrap()));
-        assert_eq!(["a", "order-7", "wrun_01HF7YAT000W3GE1R70W3GE1R7"].map(shard), [603, 330, 791]);
     }
 }

@@ -1,0 +1,299 @@
+//! Claiming due runs: the index proposes, and the head item decides.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use futures::future::{join_all, try_join_all};
+use world_core::{
+    Claim, ErrorKind, Lease, LogId, Queue, Renewed, Result, RunId, Timestamp,
+    head::{self, Class},
+};
+
+use crate::{
+    error::Stage,
+    item::{Attributes, Item, Stamp, bytes, due, number, place_of, text},
+    keys::{self, DUE, HEAD, INDEX, PK},
+    known::Seen,
+    request::{Sent, ask, send},
+    store::{Store, key},
+};
+
+/// The most leases that one claim gives.
+const LEASES_MAX: usize = 256;
+/// The runs that one claim asks for at the same time.
+const AT_ONCE_MAX: usize = 32;
+/// The candidates that are looked for beyond those wanted, since others claim too.
+const SPARE: usize = 8;
+/// The pages of candidates that one claim looks at in a shard and class, should nothing on the
+/// first be to be had.
+const PAGES_MAX: usize = 8;
+/// The sets of queues that are remembered; beyond them all are forgotten, and begin anew.
+const REMEMBERED_MAX: usize = 4096;
+
+/// A run in the index: where it stands there.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    run: RunId,
+    queue: Queue,
+    due: String,
+}
+
+/// Whose turn it is: the shard that is asked first, for each set of queues, and in each shard the
+/// ready or the timed.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    rounds: Mutex<HashMap<Vec<Queue>, u64>>,
+    classes: Vec<head::Turns>,
+    /// Whether the last claim found runs in the index that were not to be had.
+    pub(crate) is_stale: AtomicBool,
+}
+
+impl Turns {
+    pub(crate) fn new(shards: u16) -> Self {
+        let classes = (0..shards).map(|_| head::Turns::default()).collect();
+        Self { rounds: Mutex::default(), classes, is_stale: AtomicBool::new(false) }
+    }
+
+    /// The shards, from the one whose turn it is. Each process begins elsewhere, so that not all
+    /// workers want the same run.
+    fn shards(&self, queues: &[Queue]) -> impl Iterator<Item = u16> + use<> {
+        let shards = self.classes.len() as u64;
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        if rounds.len() >= REMEMBERED_MAX && !rounds.contains_key(queues) {
+            rounds.clear();
+        }
+        let round = rounds.entry(queues.to_vec()).or_insert_with(|| rand::random::<u64>() >> 1);
+        let first = *round % shards;
+        *round += 1;
+        (0..shards).map(move |shard| ((first + shard) % shards) as u16)
+    }
+}
+
+impl Store {
+    /// Takes leases: from the shards in turn, and in each from the ready and the timed in turn.
+    pub(crate) async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        let limit = usize::try_from(claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
+        let shards = self.turns.shards(&claim.queues);
+        let found = shards.map(|shard| async move {
+            let found = self.candidates(claim, shard, limit).await;
+            (shard, found)
+        });
+        let (mut leases, mut failed, mut is_stale) = (Vec::new(), None, false);
+        for (shard, found) in join_all(found).await {
+            let (ready, timed) = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
+            };
+            // All of them, for should one not be to be had, the next one's turn comes.
+            let all = Claim { limit: std::num::NonZeroU32::MAX, ..claim.clone() };
+            let mut next = match self.turns.classes.get(usize::from(shard)) {
+                Some(turns) if leases.len() < limit => turns.merge(&all, ready, timed),
+                _ => break,
+            }
+            .into_iter();
+            while leases.len() < limit {
+                let wanted = (limit - leases.len()).min(AT_ONCE_MAX);
+                let asked: Vec<_> =
+                    next.by_ref().take(wanted).map(|one| self.take(claim, one)).collect();
+                if asked.is_empty() {
+                    break;
+                }
+                for taken in join_all(asked).await {
+                    match taken {
+                        Ok(Some(lease)) => leases.push(lease),
+                        Ok(None) => is_stale = true,
+                        // What was claimed is not to be lost with an error.
+                        Err(error) => failed = Some(error),
+                    }
+                }
+            }
+        }
+        self.turns.is_stale.store(is_stale && leases.is_empty(), Relaxed);
+        match failed {
+            Some(error) if leases.is_empty() => Err(error),
+            _ => Ok(leases),
+        }
+    }
+
+    /// The ready and the timed of a shard that are due, each oldest first.
+    async fn candidates(
+        &self,
+        claim: &Claim,
+        shard: u16,
+        limit: usize,
+    ) -> Result<(Vec<Candidate>, Vec<Candidate>)> {
+        let mut queues: Vec<&Queue> = Vec::new();
+        for queue in &claim.queues {
+            if !queues.contains(&queue) {
+                queues.push(queue);
+            }
+        }
+        let timed_from = due((Class::Timed, Timestamp::ZERO));
+        let now = due((Class::Timed, claim.now));
+        let first = due((Class::Ready, Timestamp::ZERO));
+        let of_queue = queues.into_iter().map(|queue| {
+            let (timed_from, now, first) = (timed_from.clone(), now.clone(), first.clone());
+            async move {
+                let wanted = limit + SPARE;
+                let (mut found, is_cut) = self.due(shard, queue, &first, &now, wanted).await?;
+                // The ready stand first; where they fill the page, the timed were not seen.
+                if is_cut && found.last().is_some_and(|last| last.due < timed_from) {
+                    found.extend(self.due(shard, queue, &timed_from, &now, wanted).await?.0);
+                }
+                Ok::<_, world_core::Error>(found)
+            }
+        });
+        let mut all: Vec<Candidate> = try_join_all(of_queue).await?.into_iter().flatten().collect();
+        all.sort_by(|one, other| (&one.due, &one.run).cmp(&(&other.due, &other.run)));
+        Ok(all.into_iter().partition(|one| one.due < timed_from))
+    }
+
+    /// The runs of a queue that stand between these places in the index, and whether there may be
+    /// more.
+    pub(crate) async fn due(
+        &self,
+        shard: u16,
+        queue: &Queue,
+        first: &str,
+        last: &str,
+        wanted: usize,
+    ) -> Result<(Vec<Candidate>, bool)> {
+        let (mut found, mut from): (Vec<Candidate>, Option<Attributes>) = (Vec::new(), None);
+        for _ in 0..PAGES_MAX {
+            let page = ask(Stage::Read, self.options.timeout, || {
+                self.client
+                    .query()
+                    .table_name(&self.table)
+                    .index_name(INDEX)
+                    .key_condition_expression("queue = :queue AND due BETWEEN :first AND :last")
+                    .expression_attribute_values(":queue", text(keys::queue(shard, queue)))
+                    .expression_attribute_values(":first", text(first))
+                    .expression_attribute_values(":last", text(last))
+                    .set_exclusive_start_key(from.clone())
+                    .limit(i32::try_from(wanted).unwrap_or(i32::MAX))
+                    .send()
+            });
+            let page = page.await?;
+            let items = page.items.unwrap_or_default();
+            found.extend(items.iter().filter_map(|item| candidate(queue, item)));
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() || found.len() >= wanted {
+                break;
+            }
+        }
+        Ok((found, from.is_some()))
+    }
+
+    /// Takes the lease of a run that stands in the index, if it still stands there.
+    async fn take(&self, claim: &Claim, one: Candidate) -> Result<Option<Lease>> {
+        let log = LogId::Run(one.run.clone());
+        let until = due((Class::Timed, claim.until));
+        let stamp = Stamp::new();
+        let call = || {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key(&log, HEAD)))
+                .update_expression(
+                    "SET ticket = :ticket, due = :until, stamp = :stamp, \
+                     attempt = if_not_exists(attempt, :zero) + :one",
+                )
+                .condition_expression(
+                    "due = :due AND queue = :queue AND (attribute_not_exists(ticket) OR ticket <> :ticket)",
+                )
+                .expression_attribute_values(":ticket", bytes(claim.ticket.as_bytes()))
+                .expression_attribute_values(":until", text(&until))
+                .expression_attribute_values(":stamp", bytes(&stamp.0))
+                .expression_attribute_values(":zero", number(0))
+                .expression_attribute_values(":one", number(1))
+                .expression_attribute_values(":due", text(&one.due))
+                .expression_attribute_values(":queue", text(keys::queue(log.shard(self.shards), &one.queue)))
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+                .send()
+        };
+        let found = match send(Stage::Write, self.options.timeout, call).await {
+            Ok(Sent::Done(done)) => done.attributes,
+            Ok(Sent::Unmet(found)) => found,
+            // One run that cannot be claimed keeps no other from it.
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                tracing::error!(%error, %log, "a due run cannot be claimed");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.log(log)),
+        };
+        let item = match found.map(|item| Item::stored(&log, item)).transpose() {
+            Ok(item) => item,
+            Err(error) => {
+                tracing::error!(%error, "a due run cannot be claimed");
+                return Ok(None);
+            }
+        };
+        // An earlier try may have won: then the lease is there, and its answer was lost.
+        let Some(item) = item.filter(|item| item.ticket() == Some(claim.ticket)) else {
+            return Ok(None);
+        };
+        let Some(run) = &item.head.run else { return Ok(None) };
+        let lease = Lease {
+            run: one.run,
+            ticket: claim.ticket,
+            attempt: run.attempt,
+            until: claim.until,
+            head: item.head.head,
+            closed: run.closed,
+        };
+        self.remember(&log, Seen::new(item));
+        Ok(Some(lease))
+    }
+
+    /// Moves the end of a lease.
+    pub(crate) async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Renewed> {
+        let log = LogId::Run(lease.run.clone());
+        let (until, stamp) = (due((Class::Timed, until)), Stamp::new());
+        let call = || {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key(&log, HEAD)))
+                .update_expression("SET due = :until, stamp = :stamp")
+                .condition_expression("ticket = :ticket")
+                .expression_attribute_values(":ticket", bytes(lease.ticket.as_bytes()))
+                .expression_attribute_values(":until", text(&until))
+                .expression_attribute_values(":stamp", bytes(&stamp.0))
+                .return_values(ReturnValue::AllNew)
+                .send()
+        };
+        let Sent::Done(done) = send(Stage::Write, self.options.timeout, call).await? else {
+            return Ok(Renewed::Lost);
+        };
+        let item = Item::stored(&log, done.attributes.unwrap_or_default())?;
+        let head = item.head.head;
+        // What of its tail has been copied stays known.
+        let seen = match self.known.get(&log) {
+            Some(seen) => Seen { item, copied: seen.copied },
+            None => Seen::new(item),
+        };
+        self.remember(&log, seen);
+        Ok(Renewed::Held { head })
+    }
+}
+
+/// A run that stands in the index.
+fn candidate(queue: &Queue, item: &Attributes) -> Option<Candidate> {
+    let text = |name: &str| match item.get(name) {
+        Some(AttributeValue::S(text)) => Some(text),
+        _ => None,
+    };
+    let (partition, due) = (text(PK)?, text(DUE)?);
+    place_of(due)?;
+    Some(Candidate { run: keys::run_of(partition)?, queue: queue.clone(), due: due.clone() })
+}

@@ -1,0 +1,156 @@
+//! Deleting: a tombstone takes the place of the head item at once, then the rest is removed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
+use tokio::time::{Instant, sleep};
+use world_core::{Deleted, Error, ErrorKind, LogId, Position, Result, head};
+
+use crate::{
+    batch::Batch,
+    error::{Stage, busy, nonsense},
+    item::{Attributes, Item, Stamp, bytes, text},
+    keys::{self, EXPIRES, HEAD, SK},
+    request::{Sent, ask, send},
+    store::{Store, key},
+    write::Write,
+};
+
+/// How often one looks again after others were first.
+const TRIES_MAX: usize = 64;
+/// How long a tombstone is kept (rule D2: 7 days), by this machine's clock, with a day to spare for
+/// a clock that is wrong. The service removes it some days later.
+const SPENT: Duration = Duration::from_secs(8 * 24 * 3600);
+/// The items that one request removes.
+const AT_ONCE: usize = 25;
+/// The pause before what the service has not removed is sent again, and the longest.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Store {
+    /// Deletes a run or a token log at its stated head.
+    pub(crate) async fn delete(&self, log: &LogId, stated: Position) -> Result<Deleted> {
+        self.known.take(log);
+        let mut found = match log {
+            LogId::Stream(..) => None, // and the rules refuse it
+            LogId::Run(_) | LogId::Token(_) => self.get(log, HEAD).await?,
+        };
+        for _ in 0..TRIES_MAX {
+            let (tombstone, deleted) =
+                head::delete(log, found.as_ref().map(|item| &item.head), stated)?;
+            let Some(old) = found else { return Ok(deleted) };
+            let Some(tombstone) = tombstone else {
+                if deleted == Deleted::Done {
+                    self.remove(log, &old).await?;
+                }
+                return Ok(deleted);
+            };
+            let new = Item {
+                stamp: Stamp::new(),
+                life: old.life,
+                head: tombstone,
+                tail: Batch::default(),
+            };
+            let write =
+                Write { log, sort: HEAD, old: Some(&old), new: &new, batch: None, owner: None };
+            match self.write(&write).await? {
+                Sent::Done(()) => {
+                    self.waiting.tell_log(log);
+                    found = Some(new);
+                }
+                Sent::Unmet(Some(item)) => found = Some(Item::stored(log, item)?),
+                Sent::Unmet(None) => found = self.get(log, HEAD).await?,
+            }
+        }
+        Err(busy(log))
+    }
+
+    /// Removes what a tombstone hides, and then lets it run out.
+    async fn remove(&self, log: &LogId, tombstone: &Item) -> Result<()> {
+        let mut from = None;
+        loop {
+            let page = ask(Stage::Read, self.options.timeout, || {
+                let query = self
+                    .client
+                    .query()
+                    .table_name(&self.table)
+                    .consistent_read(true)
+                    .projection_expression("pk, sk")
+                    .expression_attribute_values(":pk", text(keys::partition(log)))
+                    .set_exclusive_start_key(from.clone());
+                // A token may live again meanwhile: only what is of its life now ended is removed.
+                match log {
+                    LogId::Token(_) => query
+                        .key_condition_expression("pk = :pk AND begins_with(sk, :life)")
+                        .expression_attribute_values(":life", text(keys::batches(tombstone.life))),
+                    _ => query.key_condition_expression("pk = :pk"),
+                }
+                .send()
+            });
+            let page = page.await?;
+            let is_kept = |key: &Attributes| key.get(SK) == Some(&text(HEAD));
+            let keys: Vec<Attributes> =
+                page.items.unwrap_or_default().into_iter().filter(|key| !is_kept(key)).collect();
+            for some in keys.chunks(AT_ONCE) {
+                self.remove_items(some).await?;
+            }
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                break;
+            }
+        }
+        self.expire(log, tombstone).await
+    }
+
+    async fn remove_items(&self, keys: &[Attributes]) -> Result<()> {
+        let requests = keys.iter().map(|key| {
+            let delete = DeleteRequest::builder().set_key(Some(key.clone())).build();
+            let delete = delete.map_err(|error| nonsense().source(error))?;
+            Ok(WriteRequest::builder().delete_request(delete).build())
+        });
+        let mut left = requests.collect::<Result<Vec<_>>>()?;
+        let (deadline, mut pause) = (Instant::now() + self.options.timeout, PAUSE);
+        loop {
+            let done = ask(Stage::Write, self.options.timeout, || {
+                self.client.batch_write_item().request_items(&self.table, left.clone()).send()
+            });
+            left = done
+                .await?
+                .unprocessed_items
+                .unwrap_or_default()
+                .remove(&self.table)
+                .unwrap_or_default();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "the service does not remove all items",
+                )
+                .help("the log is deleted, but not all that it held; delete it again"));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Lets the service remove a tombstone in its time, now that nothing is left behind it.
+    async fn expire(&self, log: &LogId, tombstone: &Item) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expires = AttributeValue::N((now + SPENT).as_secs().to_string());
+        let call = || {
+            self.client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key(log, HEAD)))
+                .update_expression(format!("SET {EXPIRES} = :expires"))
+                .condition_expression(format!("stamp = :seen AND attribute_not_exists({EXPIRES})"))
+                .expression_attribute_values(":expires", expires.clone())
+                .expression_attribute_values(":seen", bytes(&tombstone.stamp.0))
+                .send()
+        };
+        // If it is another by now, or will run out already, that is as good.
+        send(Stage::Write, self.options.timeout, call).await.map(drop)
+    }
+}
