@@ -21,6 +21,7 @@ pub type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn World>>> + 
 /// | `redis+unix:///run/redis.sock` | the same, by its socket | `redis` |
 /// | `redis-cluster://host:6379,other:6379` | a Redis Cluster, by some of its nodes | `redis` |
 /// | `rediss://host:6379`, `rediss-cluster://…` | the same over TLS | `redis-tls` |
+/// | `dynamodb://table?region=eu-west-1` | a table of Amazon DynamoDB | `dynamo` |
 /// | `memory:` | plain memory, a new World each time | |
 ///
 /// Options follow a `?`: `sqlite://runs.db?synchronous=normal`, `redis://host?prefix=app`. For
@@ -124,16 +125,19 @@ const REDIS: [Connector; 5] = {
     ]
 };
 
-/// The schemes of this project that are not in every build: the feature each one needs, and
-/// whether there is a World behind it yet.
-const OPTIONAL: [(&str, &str, bool); 7] = [
-    ("sqlite", "sqlite", true),
-    ("redis", "redis", true),
-    ("redis+unix", "redis", true),
-    ("redis-cluster", "redis", true),
-    ("rediss", "redis-tls", true),
-    ("rediss-cluster", "redis-tls", true),
-    ("dynamodb", "dynamo", false),
+/// A table of DynamoDB.
+#[cfg(feature = "dynamo")]
+const DYNAMO: Connector = Connector::new("dynamodb", |url| Box::pin(dynamo(url)));
+
+/// The schemes of this project that are not in every build, and the feature that each one needs.
+const OPTIONAL: [(&str, &str); 7] = [
+    ("sqlite", "sqlite"),
+    ("redis", "redis"),
+    ("redis+unix", "redis"),
+    ("redis-cluster", "redis"),
+    ("rediss", "redis-tls"),
+    ("rediss-cluster", "redis-tls"),
+    ("dynamodb", "dynamo"),
 ];
 
 /// The schemes that [`connect`](Connectors::connect) knows; by default, those compiled in.
@@ -154,6 +158,8 @@ impl Default for Connectors {
             MEMORY,
             #[cfg(feature = "sqlite")]
             SQLITE,
+            #[cfg(feature = "dynamo")]
+            DYNAMO,
         ];
         #[cfg(feature = "redis")]
         let known = [known, REDIS.to_vec()].concat();
@@ -192,14 +198,10 @@ impl Connectors {
 
     fn unknown(&self, scheme: &str) -> Error {
         let unsupported = |what: String| Error::new(ErrorKind::Unsupported, what);
-        match OPTIONAL.iter().find(|(name, ..)| *name == scheme) {
-            Some((_, feature, true)) => {
+        match OPTIONAL.iter().find(|(name, _)| *name == scheme) {
+            Some((_, feature)) => {
                 unsupported(format!("{scheme}: URLs need the feature {feature}, which is off"))
                     .help(format!("add features = [\"{feature}\"] to the dependency on world"))
-            }
-            Some((_, _, false)) => {
-                unsupported(format!("the World behind {scheme}: URLs comes in a later version"))
-                    .help(self.written())
             }
             None => unsupported(format!("no World has the scheme {scheme}:")).help(self.written()),
         }
@@ -251,6 +253,11 @@ fn memory(url: &str) -> Result<Arc<dyn World>> {
 #[cfg(feature = "redis")]
 async fn redis(url: &str) -> Result<Arc<dyn World>> {
     Ok(Arc::new(world_redis::RedisWorld::connect(url).await?))
+}
+
+#[cfg(feature = "dynamo")]
+async fn dynamo(url: &str) -> Result<Arc<dyn World>> {
+    Ok(Arc::new(world_dynamo::DynamoWorld::connect(url).await?))
 }
 
 /// Opens the file where it may block; outside a tokio runtime, here.

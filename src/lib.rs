@@ -3,7 +3,7 @@
 //! A workflow is an `async fn`. The result of every step in it is sealed (AES-256-GCM) and appended
 //! to the run's event log in a [`World`]; after a crash the function is executed again, and the log
 //! answers for what has already happened. A World is any store that can keep an ordered, append-only
-//! log: SQLite, memory, or one that you write.
+//! log: SQLite, Redis, DynamoDB, memory, or one that you write.
 //!
 //! ```
 //! use world::prelude::*;
@@ -181,7 +181,7 @@
 //! | `sqlite` (default) | `sqlite:` URLs, [`SqliteWorld`] | 1.89 |
 //! | `redis` | `redis:`, `redis+unix:` and `redis-cluster:` URLs, [`RedisWorld`] | 1.89 |
 //! | `redis-tls` | `rediss:` and `rediss-cluster:` URLs | 1.89 |
-//! | `dynamo` | nothing yet: the backend comes in a later version | 1.89 |
+//! | `dynamo` | `dynamodb:` URLs, [`DynamoWorld`] | 1.94.1 |
 //! | none | `memory:` URLs, the engine, your own Worlds | 1.89 |
 
 #![forbid(unsafe_code)]
@@ -196,6 +196,9 @@ pub use world_core::{
     seal::{Key, KeyProvider, Keyring},
     *,
 };
+#[cfg(feature = "dynamo")]
+#[doc(inline)]
+pub use world_dynamo::{self as dynamo, DynamoWorld};
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use world_redis::{self as redis, RedisWorld};

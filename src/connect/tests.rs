@@ -33,11 +33,17 @@ async fn an_unknown_scheme_lists_what_is_compiled_in() {
     assert_eq!(error.to_string().contains("sqlite:"), cfg!(feature = "sqlite"), "{error}");
 }
 
+/// What the service says is tested in `world-dynamo`; here, that the scheme gets there.
 #[tokio::test]
-async fn a_scheme_that_comes_later_says_so_whether_its_feature_is_on_or_off() {
-    let error = refused("dynamodb://table").await;
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("dynamodb: URLs comes in a later version"), "{error}");
+async fn a_table_of_dynamodb_leads_to_its_world_or_names_the_feature() {
+    let error = refused("dynamodb://runs?x=1").await;
+    if cfg!(feature = "dynamo") {
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("the options are region"), "{error}");
+    } else {
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains("features = [\"dynamo\"]"), "{error}");
+    }
 }
 
 #[cfg(not(feature = "redis"))]
@@ -101,6 +107,8 @@ async fn no_error_repeats_a_user_name_or_password() {
         "redis://user:hunter#2@host:6379/0?x",
         "redis-cluster://user:hunter2@host:6379,host:hunter3",
         "etcd://hunter2:hunter3@host",
+        "dynamodb://hunter2:hunter3@table?x=1",
+        "dynamodb://runs?endpoint=http://hunter2:hunter3@host",
         "memory:?x=hunter2",
         "memory:hunter2:hunter3@host",
         "hunter2",

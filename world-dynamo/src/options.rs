@@ -110,7 +110,7 @@ impl Options {
             seen.push(name);
             let number = |most: u64| {
                 let number = value.parse().ok().filter(|number| (1..=most).contains(number));
-                number.ok_or_else(|| refuse(format!("{name}={value:?}")))
+                number.ok_or_else(|| refuse(format!("{name} with a value that it does not take")))
             };
             let millis = |most: Duration| {
                 let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);

@@ -19,6 +19,7 @@ use redis_servers::Private;
 use runs::{
     Crew, nothing_lost, runtime, undisturbed, variable,
     workflows::{Trying, mix},
+    world_at,
 };
 use world_core::{
     ErrorKind::{Regressed, Unavailable, Unknown},
@@ -63,7 +64,7 @@ fn soak(name: &str, fsync: &str, is_forgetful: bool) {
     let url = format!("redis://{}?prefix={name}&response_timeout_ms=2000", server.address());
     let begin = Instant::now();
     runtime().block_on(async {
-        let mut crew = Crew::new(url.clone()).await;
+        let mut crew = Crew::new(world_at(&url)).await;
         let made = fs::metadata(log_of_commands(&server)).unwrap().len();
         for kill in 0..kills {
             let draw = mix(seed ^ mix(kill));
@@ -84,7 +85,7 @@ fn soak(name: &str, fsync: &str, is_forgetful: bool) {
         let notes = crew.finish(&wanted).await;
         notes.only(&[Unavailable, Unknown, Regressed]);
         if !is_forgetful {
-            nothing_lost(&url, &notes).await;
+            nothing_lost(&world_at(&url), &notes).await;
         }
         let count = notes.count();
         println!(

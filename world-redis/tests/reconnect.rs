@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kit::*;
 use redis_servers::{Private, PrivateCluster};
-use runs::{Crew, key, runtime, undisturbed};
+use runs::{Crew, key, runtime, undisturbed, world_at};
 use tokio::sync::Notify;
 use world_core::{
     ErrorKind::{NotFound, Unavailable, Unknown},
@@ -192,7 +192,7 @@ fn scripts_that_are_flushed_are_not_missed() {
     let wanted = undisturbed();
     let server = Private::start(&[]).unwrap();
     runtime().block_on(async {
-        let mut crew = Crew::new(format!("redis://{}", server.address())).await;
+        let mut crew = Crew::new(world_at(&format!("redis://{}", server.address()))).await;
         let mut connection = server.address().connect().unwrap();
         for _ in 0..20 {
             let before = crew.notes.count();

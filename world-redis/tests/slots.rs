@@ -7,7 +7,7 @@ mod runs;
 use std::time::Instant;
 
 use redis_servers::{PrivateCluster, Reply};
-use runs::{Crew, nothing_lost, runtime, undisturbed};
+use runs::{Crew, nothing_lost, runtime, undisturbed, world_at};
 use world_core::ErrorKind::{Regressed, Unavailable, Unknown};
 
 /// Runs that are started, and records that are acknowledged, in each state of a move.
@@ -47,7 +47,7 @@ fn a_slot_that_moves_and_comes_back_loses_and_doubles_nothing() {
     let cluster = PrivateCluster::start(&[]).unwrap();
     let begin = Instant::now();
     runtime().block_on(async {
-        let mut crew = Crew::new(url(&cluster)).await;
+        let mut crew = Crew::new(world_at(&url(&cluster))).await;
         let mut starting = tokio::task::JoinSet::new();
         let slot = cluster.slot("{world:0}:runs").unwrap();
         let home = cluster.owner("{world:0}:runs").unwrap();
@@ -80,7 +80,7 @@ fn a_slot_that_moves_and_comes_back_loses_and_doubles_nothing() {
         );
         assert!(moved.iter().all(|(some, rest)| some + rest > 0), "{moved:?}");
         notes.only(&[Unavailable, Unknown, Regressed]); // another node knows, perhaps, less
-        nothing_lost(&url(&cluster), &notes).await;
+        nothing_lost(&world_at(&url(&cluster)), &notes).await;
     });
 }
 
@@ -94,8 +94,10 @@ fn a_master_that_dies_is_replaced_by_its_replica_and_every_run_ends() {
     runtime().block_on(async {
         // Another node is named, since this one dies.
         let named = cluster.nodes()[(master + 1) % 3].address();
-        let mut crew =
-            Crew::new(format!("redis-cluster://{named}?shards=3&response_timeout_ms=2000")).await;
+        let mut crew = Crew::new(world_at(&format!(
+            "redis-cluster://{named}?shards=3&response_timeout_ms=2000"
+        )))
+        .await;
         crew.start(48).await;
         let before = crew.notes.count();
         crew.notes.more(before, WRITTEN).await;

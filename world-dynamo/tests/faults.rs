@@ -1,0 +1,210 @@
+//! Answers that are lost, cut, late or refused: each request is settled, and happens once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here fails the test")]
+
+mod kit;
+
+use std::time::Duration;
+
+use kit::{
+    wire::Fault::{self, *},
+    *,
+};
+use world_core::{
+    ErrorKind::{Unavailable, Unknown},
+    *,
+};
+
+/// Each makes the first try of a request fail, and no further one.
+const ONCE: [Fault; 6] = [
+    Lost,
+    AnswerLost,
+    AnswerCut,
+    AnswerIs500,
+    Refused(400, "ProvisionedThroughputExceededException", "slow down"),
+    Refused(503, "ServiceUnavailable", "not now"),
+];
+
+/// Those that only a write meets.
+const OF_WRITES: [Fault; 2] = [
+    Refused(400, "TransactionConflictException", "another is under way"),
+    Refused(400, "ThrottlingException", "slow down"),
+];
+
+fn faults() -> impl Iterator<Item = Fault> {
+    ONCE.into_iter().chain(OF_WRITES)
+}
+
+#[tokio::test]
+async fn a6_an_append_whose_answer_is_lost_is_committed_once() {
+    let scene = Scene::new().await;
+    for (number, fault) in faults().enumerate() {
+        let log = run(&format!("r{number}"));
+        scene.wire.next("PutItem", [fault.clone()]);
+        let new = scene.world.append(&log, &append(0, "a", held())).await.unwrap();
+        assert_eq!(new, committed(1), "{fault:?}");
+        scene.wire.next("PutItem", [fault.clone()]);
+        let next = scene.world.append(&log, &append(1, "b", owner(1, None))).await.unwrap();
+        assert_eq!(next, committed(2), "{fault:?}");
+        // One that nobody remembers: an outsider's.
+        scene.wire.next("PutItem", [fault.clone()]);
+        let more = scene.world.append(&log, &append(2, "c", By::Outsider)).await.unwrap();
+        assert_eq!(more, committed(3), "{fault:?}");
+        // One without records has no A6; its stamp tells all the same.
+        scene.wire.next("PutItem", [fault.clone()]);
+        let rest = Append { records: Vec::new(), ..append(3, "", owner(1, Some(Due::Now))) };
+        let rested = scene.world.append(&log, &rest).await.unwrap();
+        assert_eq!(rested, committed(3), "{fault:?}");
+        assert!(scene.wire.is_done(), "{fault:?}");
+        assert_eq!(letters(&scene.quiet, &log).await, "abc", "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a6_a_transaction_whose_answer_is_lost_is_committed_once() {
+    let scene = Scene::new().await;
+    let cancelled = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+    for (number, fault) in faults().chain(cancelled.map(Cancelled)).enumerate() {
+        let log = run(&format!("r{number}"));
+        scene.world.append(&log, &append(0, "a", held())).await.unwrap();
+        scene.wire.next("TransactWriteItems", [fault.clone()]);
+        let next = append(1, &long('b'), owner(1, None));
+        assert_eq!(scene.world.append(&log, &next).await.unwrap(), committed(2), "{fault:?}");
+        assert_eq!(scene.world.append(&log, &next).await.unwrap(), committed(2), "{fault:?}");
+        let chunks = stream(&format!("r{number}"), "out");
+        for (expected, body) in [(0, "x"), (1, "y")] {
+            scene.wire.next("TransactWriteItems", [fault.clone()]);
+            let chunk = append(expected, body, owner(1, None));
+            let answer = scene.world.append(&chunks, &chunk).await.unwrap();
+            assert_eq!(answer, committed(expected + 1), "{fault:?}");
+        }
+        assert!(scene.wire.is_done(), "{fault:?}");
+        assert_eq!(letters(&scene.quiet, &log).await, "ab", "{fault:?}");
+        assert_eq!(letters(&scene.quiet, &chunks).await, "xy", "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn l5_a_claim_whose_answer_is_lost_is_one_claim() {
+    let scene = Scene::new().await;
+    for (number, fault) in (1..).zip(faults()) {
+        let log = run(&format!("r{number}"));
+        scene.quiet.append(&log, &append(0, "a", creator(Due::Now, None))).await.unwrap();
+        scene.wire.next("UpdateItem", [fault.clone()]);
+        let leases = scene.world.claim(&claim(number, 9)).await.unwrap();
+        assert_eq!(leases.len(), 1, "{fault:?}");
+        assert_eq!((leases[0].attempt, leases[0].head), (1, Position::new(1)), "{fault:?}");
+        scene.wire.next("UpdateItem", [fault.clone()]);
+        let held = scene.world.renew(&leases[0], at(2000)).await.unwrap();
+        assert_eq!(held, Renewed::Held { head: Position::new(1) }, "{fault:?}");
+        scene.wire.next("Query", [fault.clone()]);
+        assert_eq!(scene.world.claim(&claim(100, 9)).await.unwrap(), [], "{fault:?}");
+        assert!(scene.wire.is_done(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn d1_a_deletion_whose_answers_are_lost_is_done() {
+    let scene = Scene::new().await;
+    for (number, fault) in faults().chain([Unprocessed]).enumerate() {
+        let (log, chunks) = (run(&format!("r{number}")), stream(&format!("r{number}"), "out"));
+        scene.world.append(&log, &append(0, &long('a'), held())).await.unwrap();
+        scene.world.append(&chunks, &append(0, &long('x'), owner(1, None))).await.unwrap();
+        scene.world.append(&log, &append(1, "b", closer())).await.unwrap();
+        if fault != Unprocessed {
+            for operation in ["GetItem", "PutItem", "Query", "UpdateItem"] {
+                scene.wire.next(operation, [fault.clone()]);
+            }
+        }
+        scene.wire.next("BatchWriteItem", [fault.clone()]);
+        let deleted = scene.world.delete(&log, Position::new(2)).await.unwrap();
+        assert_eq!(deleted, Deleted::Done, "{fault:?}");
+        assert!(scene.wire.is_done(), "{fault:?}");
+        let left = scene.client.query().table_name(&scene.table);
+        let left = left.key_condition_expression("pk = :pk").expression_attribute_values(
+            ":pk",
+            dynamodb_servers::aws_sdk_dynamodb::types::AttributeValue::S(format!("run/r{number}")),
+        );
+        let left = left.send().await.unwrap();
+        assert_eq!(left.count(), 1, "only the tombstone is left: {fault:?}");
+        assert!(left.items()[0].contains_key("expires"), "{fault:?}");
+        assert_eq!(letters(&scene.quiet, &chunks).await, "", "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn r1_reads_and_listings_go_on() {
+    let scene = Scene::new().await;
+    let log = run("r");
+    scene.world.append(&log, &append(0, &long('a'), held())).await.unwrap();
+    scene.world.append(&log, &append(1, "b", owner(1, None))).await.unwrap();
+    for fault in ONCE {
+        for operation in ["GetItem", "Query", "Scan"] {
+            scene.wire.next(operation, [fault.clone()]);
+        }
+        assert_eq!(letters(&scene.world, &log).await, "ab", "{fault:?}");
+        let all = List::all(std::num::NonZeroU32::MAX);
+        assert_eq!(scene.world.list(&all).await.unwrap().runs.len(), 1, "{fault:?}");
+        assert!(scene.wire.is_done(), "{fault:?}");
+    }
+}
+
+/// What an error says of a write decides whether it is sent again, and so it must be true.
+#[tokio::test]
+async fn what_fails_for_good_says_whether_it_may_have_happened() {
+    let scene = Scene::within(Duration::from_millis(600)).await;
+    let throttled = Refused(400, "ProvisionedThroughputExceededException", "slow down");
+    for (name, fault, kind, is_written) in [
+        ("lost", Lost, Unknown, false),
+        ("answers", AnswerLost, Unknown, true),
+        ("cut", AnswerCut, Unknown, true),
+        ("500", AnswerIs500, Unknown, true),
+        ("silent", Silence, Unknown, false),
+        ("slow", throttled.clone(), Unavailable, false),
+        ("denied", Refused(400, "AccessDeniedException", "no"), ErrorKind::Unsuitable, false),
+    ] {
+        let log = run(name);
+        scene.wire.always("PutItem", fault);
+        let new = append(0, "a", held());
+        let error = scene.world.append(&log, &new).await.unwrap_err();
+        scene.wire.clear();
+        assert_eq!(error.kind(), kind, "{name}: {error}");
+        let found = letters(&scene.quiet, &log).await;
+        assert_eq!(found, if is_written { "a" } else { "" }, "{name}");
+        // The same bytes again settle it (rule A6).
+        assert_eq!(scene.world.append(&log, &new).await.unwrap(), committed(1), "{name}");
+        assert_eq!(letters(&scene.quiet, &log).await, "a", "{name}");
+
+        scene.wire.always("GetItem", throttled.clone());
+        let error = scene.world.read(&log, Position::START, std::num::NonZeroU32::MIN).await;
+        assert_eq!(error.unwrap_err().kind(), Unavailable, "{name}");
+        scene.wire.clear();
+    }
+    // One that may have happened, and is then throttled, may have happened.
+    let log = run("first lost, then slow");
+    scene.wire.next("PutItem", [AnswerLost]);
+    scene.wire.always("PutItem", throttled);
+    let new = append(0, "a", held());
+    assert_eq!(scene.world.append(&log, &new).await.unwrap_err().kind(), Unknown);
+    scene.wire.clear();
+    assert_eq!(scene.world.append(&log, &new).await.unwrap(), committed(1));
+}
+
+/// A tail that is not copied stays where it is, until it is too long and a transaction moves it.
+#[tokio::test]
+async fn a_copy_that_never_arrives_or_is_never_answered_loses_nothing() {
+    for fault in [Lost, AnswerLost, Silence] {
+        let scene = Scene::within(Duration::from_millis(600)).await;
+        scene.wire.always("PutItem b/", fault.clone());
+        let log = run("r");
+        scene.world.append(&log, &append(0, "a", held())).await.unwrap();
+        for (number, letter) in (1..=60).zip(('a'..='z').cycle().skip(1)) {
+            let next = append(number, &letter.to_string().repeat(200), owner(1, None));
+            assert_eq!(scene.world.append(&log, &next).await.unwrap(), committed(number + 1));
+        }
+        let asked = scene.wire.clear();
+        let count = |operation: &str| asked.iter().filter(|one| one.operation == operation).count();
+        assert!(count("TransactWriteItems") > 0 && count("PutItem") > 50, "{fault:?}");
+        let wanted: String = ('a'..='z').cycle().take(61).collect();
+        assert_eq!(letters(&scene.quiet, &log).await, wanted, "{fault:?}");
+    }
+}
