@@ -119,7 +119,7 @@ where
     E: Refused + ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     let deadline = Instant::now() + within;
-    let (mut is_unsure, mut pause) = (false, FIRST_PAUSE);
+    let (mut is_unsure, mut pause, mut failed) = (false, FIRST_PAUSE, None);
     loop {
         let until = deadline.min(Instant::now() + within / TRIES);
         let error = match timeout_at(until, call()).await {
@@ -129,7 +129,12 @@ where
                 is_unsure = true;
                 continue;
             }
-            Err(_) => return Err(too_late(stage)),
+            // What failed before says more than that the last try took too long.
+            Err(_) => {
+                return Err(
+                    failed.map_or_else(|| too_late(stage), |error| explain(stage, true, error))
+                );
+            }
         };
         let refusal = error.as_service_error();
         if let Some(item) = refusal.and_then(Refused::unmet) {
@@ -143,6 +148,7 @@ where
         if is_last || !(verdict.is_passing || is_passing) {
             return Err(explain(stage, is_unsure, error));
         }
+        failed = Some(error);
         sleep(drawn).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

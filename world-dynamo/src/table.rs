@@ -66,11 +66,14 @@ pub(crate) async fn create(client: &Client, name: &str, options: &Options) -> Re
         }
     }
     let (deadline, mut pause) = (Instant::now() + MADE_WITHIN, LOOK);
-    while let Err(error) = is_ready(&describe(client, name, options).await?) {
-        if Instant::now() >= deadline {
-            return Err(error);
+    loop {
+        let table = describe(client, name, options).await?;
+        fits(&table)?;
+        match is_ready(&table) {
+            Ok(()) => break,
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => sleep(pause).await,
         }
-        sleep(pause).await;
         pause = (pause * 2).min(LONGEST_LOOK);
     }
     if ttl(client, name, options).await?.is_none() {
@@ -88,9 +91,7 @@ pub(crate) async fn create(client: &Client, name: &str, options: &Options) -> Re
 /// Refuses a table that cannot keep the contract, with what is different.
 pub(crate) async fn check(client: &Client, name: &str, options: &Options) -> Result<()> {
     let table = describe(client, name, options).await?;
-    if let Some(difference) = difference(&table) {
-        return Err(unsuitable(difference));
-    }
+    fits(&table)?;
     is_ready(&table)?;
     match ttl(client, name, options).await? {
         None => {
@@ -102,6 +103,10 @@ pub(crate) async fn check(client: &Client, name: &str, options: &Options) -> Res
             Err(unsuitable(format!("its time to live is by {other:?}, where it is by {EXPIRES:?}")))
         }
     }
+}
+
+fn fits(table: &TableDescription) -> Result<()> {
+    difference(table).map_or(Ok(()), |difference| Err(unsuitable(difference)))
 }
 
 fn unsuitable(difference: String) -> Error {
