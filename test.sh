@@ -1,6 +1,7 @@
 #!/bin/sh
-# Everything, on real stores. Needs Rust, a C compiler, a crates registry, and a Redis server, which
-# tools/redis-server finds or fetches; ends with "N passed, 0 failed".
+# Everything, on real stores. Needs Rust, a C compiler, a crates registry, a Redis server, which
+# tools/redis-server finds or fetches, and a DynamoDB server, which tools/dynamodb-server builds; ends
+# with "N passed, 0 failed".
 set -eu
 cd "$(dirname "$0")"
 
@@ -58,6 +59,12 @@ redis_server() {
     TEST_REDIS_SERVER=$(tools/redis-server) && export TEST_REDIS_SERVER && "$TEST_REDIS_SERVER" --version
 }
 
+dynamodb_server() { TEST_DYNAMODB_SERVER=$(tools/dynamodb-server) && export TEST_DYNAMODB_SERVER; }
+
+formatting() {
+    cargo fmt --all --check && cargo fmt --manifest-path tools/dynamodb/Cargo.toml --check
+}
+
 # What the conformance suites have proven, a line each.
 proven() {
     awk '/ conformance$/ { suite = $1 }
@@ -70,9 +77,10 @@ proven() {
 
 deny() { cargo deny --all-features --locked "$@"; }
 
-step "formatting" cargo fmt --all --check
+step "formatting" formatting
 step "lints" cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 step "a Redis server for the tests" redis_server
+step "a DynamoDB server for the tests" dynamodb_server
 step "tests and documentation's examples, all features" \
     cargo test --locked --workspace --all-features --no-fail-fast
 proven
@@ -92,6 +100,8 @@ if ! command -v cargo-deny >/dev/null; then
     rm -rf "$tools/build"
 fi
 step "licences, duplicates and sources of dependencies" deny check licenses bans sources
+step "the same of the DynamoDB server" deny --manifest-path tools/dynamodb/Cargo.toml \
+    --config deny.toml check licenses bans sources
 # The advisories are a git repository, which cannot be fetched from everywhere.
 within=
 if command -v timeout >/dev/null; then within="timeout 120"; fi

@@ -147,21 +147,27 @@ impl Store {
         if let Some(run) = run.filter(|run| matches!(run.turn, Turn::Ready { .. })) {
             self.waiting.tell_queue(&run.new.queue);
         }
-        self.copy_behind(log, &seen);
-        self.remember(log, seen);
+        if is_held(log, &seen.item) {
+            self.copy_behind(log, &seen);
+            self.known.put(log, seen);
+        }
         Appended::Committed { head }
     }
 
     /// Remembers what was seen of a log that somebody may be writing here.
     pub(crate) fn remember(&self, log: &LogId, seen: Seen) {
-        let is_held = match log {
-            LogId::Run(_) => seen.item.ticket().is_some(),
-            LogId::Stream(..) => true,
-            LogId::Token(_) => false,
-        };
-        if is_held {
+        if is_held(log, &seen.item) {
             self.known.put(log, seen);
         }
+    }
+}
+
+/// Whether a log has an owner, who goes on writing it.
+fn is_held(log: &LogId, item: &Item) -> bool {
+    match log {
+        LogId::Run(_) => item.ticket().is_some(),
+        LogId::Stream(..) => true,
+        LogId::Token(_) => false,
     }
 }
 
