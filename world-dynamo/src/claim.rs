@@ -1,15 +1,14 @@
 //! Claiming due runs: the index proposes, and the head item decides.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    collections::{BTreeSet, HashMap},
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
 };
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use futures::future::{join_all, try_join_all};
+use futures::{FutureExt, StreamExt, future::join_all, stream};
+use tokio::time::Instant;
 use world_core::{
     Claim, ErrorKind, Lease, LogId, Queue, Renewed, Result, RunId, Timestamp,
     head::{self, Class},
@@ -26,8 +25,8 @@ use crate::{
 
 /// The most leases that one claim gives.
 const LEASES_MAX: usize = 256;
-/// The runs that one claim asks for at the same time.
-const AT_ONCE_MAX: usize = 32;
+/// The requests that one claim, or one who waits, sends at the same time.
+pub(crate) const AT_ONCE_MAX: usize = 32;
 /// The candidates that are looked for beyond those wanted, since others claim too.
 const SPARE: usize = 8;
 /// The pages of candidates that one claim looks at in a shard and class, should nothing on the
@@ -35,6 +34,9 @@ const SPARE: usize = 8;
 const PAGES_MAX: usize = 8;
 /// The sets of queues that are remembered; beyond them all are forgotten, and begin anew.
 const REMEMBERED_MAX: usize = 4096;
+
+/// Due runs of a shard: the ready and the timed.
+type ByClass = (Vec<Candidate>, Vec<Candidate>);
 
 /// A run in the index: where it stands there.
 #[derive(Clone, Debug)]
@@ -48,30 +50,46 @@ pub(crate) struct Candidate {
 /// ready or the timed.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    rounds: Mutex<HashMap<Vec<Queue>, u64>>,
+    rounds: Mutex<HashMap<Vec<Queue>, Round>>,
     classes: Vec<head::Turns>,
-    /// Whether the last claim found runs in the index that were not to be had.
-    pub(crate) is_stale: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    /// When a claim last saw that there was no more to be had.
+    looked: Option<Instant>,
 }
 
 impl Turns {
     pub(crate) fn new(shards: u16) -> Self {
         let classes = (0..shards).map(|_| head::Turns::default()).collect();
-        Self { rounds: Mutex::default(), classes, is_stale: AtomicBool::new(false) }
+        Self { rounds: Mutex::default(), classes }
     }
 
     /// The shards, from the one whose turn it is. Each process begins elsewhere, so that not all
     /// workers want the same run.
-    fn shards(&self, queues: &[Queue]) -> impl Iterator<Item = u16> + use<> {
+    fn shards(&self, queues: &[Queue]) -> Vec<u16> {
         let shards = self.classes.len() as u64;
+        let number = self.with(queues, |round| {
+            round.number += 1;
+            round.number
+        });
+        (0..shards).map(|shard| (number.wrapping_add(shard) % shards) as u16).collect()
+    }
+
+    /// When a claim of these queues last saw that there was no more to be had.
+    pub(crate) fn looked(&self, queues: &[Queue]) -> Option<Instant> {
+        self.with(queues, |round| round.looked)
+    }
+
+    fn with<T>(&self, queues: &[Queue], does: impl FnOnce(&mut Round) -> T) -> T {
         let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
         if rounds.len() >= REMEMBERED_MAX && !rounds.contains_key(queues) {
             rounds.clear();
         }
-        let round = rounds.entry(queues.to_vec()).or_insert_with(|| rand::random::<u64>() >> 1);
-        let first = *round % shards;
-        *round += 1;
-        (0..shards).map(move |shard| ((first + shard) % shards) as u16)
+        let new = || Round { number: rand::random::<u64>() >> 1, looked: None };
+        does(rounds.entry(queues.to_vec()).or_insert_with(new))
     }
 }
 
@@ -79,13 +97,8 @@ impl Store {
     /// Takes leases: from the shards in turn, and in each from the ready and the timed in turn.
     pub(crate) async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
         let limit = usize::try_from(claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
-        let shards = self.turns.shards(&claim.queues);
-        let found = shards.map(|shard| async move {
-            let found = self.candidates(claim, shard, limit).await;
-            (shard, found)
-        });
-        let (mut leases, mut failed, mut is_stale) = (Vec::new(), None, false);
-        for (shard, found) in join_all(found).await {
+        let (mut leases, mut failed) = (Vec::new(), None);
+        for (shard, found) in self.candidates(claim, limit).await {
             let (ready, timed) = match found {
                 Ok(found) => found,
                 Err(error) => {
@@ -93,13 +106,13 @@ impl Store {
                     continue;
                 }
             };
-            // All of them, for should one not be to be had, the next one's turn comes.
-            let all = Claim { limit: std::num::NonZeroU32::MAX, ..claim.clone() };
-            let mut next = match self.turns.classes.get(usize::from(shard)) {
-                Some(turns) if leases.len() < limit => turns.merge(&all, ready, timed),
-                _ => break,
+            let Some(turns) = self.turns.classes.get(usize::from(shard)) else { continue };
+            if leases.len() >= limit {
+                break;
             }
-            .into_iter();
+            // All of them: should one not be to be had, it is the next one's turn.
+            let all = Claim { limit: NonZeroU32::MAX, ..claim.clone() };
+            let mut next = turns.merge(&all, ready, timed).into_iter();
             while leases.len() < limit {
                 let wanted = (limit - leases.len()).min(AT_ONCE_MAX);
                 let asked: Vec<_> =
@@ -109,52 +122,70 @@ impl Store {
                 }
                 for taken in join_all(asked).await {
                     match taken {
-                        Ok(Some(lease)) => leases.push(lease),
-                        Ok(None) => is_stale = true,
+                        Ok(lease) => leases.extend(lease),
                         // What was claimed is not to be lost with an error.
                         Err(error) => failed = Some(error),
                     }
                 }
             }
         }
-        self.turns.is_stale.store(is_stale && leases.is_empty(), Relaxed);
+        let looked = (leases.len() < limit).then(Instant::now);
+        self.turns.with(&claim.queues, |round| round.looked = looked);
         match failed {
             Some(error) if leases.is_empty() => Err(error),
             _ => Ok(leases),
         }
     }
 
-    /// The ready and the timed of a shard that are due, each oldest first.
-    async fn candidates(
-        &self,
-        claim: &Claim,
-        shard: u16,
-        limit: usize,
-    ) -> Result<(Vec<Candidate>, Vec<Candidate>)> {
-        let mut queues: Vec<&Queue> = Vec::new();
-        for queue in &claim.queues {
-            if !queues.contains(&queue) {
-                queues.push(queue);
+    /// The ready and the timed of each shard that are due, each oldest first; the shards from the one
+    /// whose turn it is.
+    async fn candidates(&self, claim: &Claim, limit: usize) -> Vec<(u16, Result<ByClass>)> {
+        let timed = due((Class::Timed, Timestamp::ZERO));
+        let queues: BTreeSet<&Queue> = claim.queues.iter().collect();
+        let mut looks = Vec::new();
+        for shard in self.turns.shards(&claim.queues) {
+            for queue in &queues {
+                let look = self.due_now(shard, queue, claim.now, limit + SPARE);
+                looks.push(look.map(move |found| (shard, found)).boxed());
             }
         }
-        let timed_from = due((Class::Timed, Timestamp::ZERO));
-        let now = due((Class::Timed, claim.now));
-        let first = due((Class::Ready, Timestamp::ZERO));
-        let of_queue = queues.into_iter().map(|queue| {
-            let (timed_from, now, first) = (timed_from.clone(), now.clone(), first.clone());
-            async move {
-                let wanted = limit + SPARE;
-                let (mut found, is_cut) = self.due(shard, queue, &first, &now, wanted).await?;
-                // The ready stand first; where they fill the page, the timed were not seen.
-                if is_cut && found.last().is_some_and(|last| last.due < timed_from) {
-                    found.extend(self.due(shard, queue, &timed_from, &now, wanted).await?.0);
-                }
-                Ok::<_, world_core::Error>(found)
+        let found: Vec<_> = stream::iter(looks).buffered(AT_ONCE_MAX).collect().await;
+        let mut by_shard: Vec<(u16, Result<Vec<Candidate>>)> = Vec::new();
+        for (shard, found) in found {
+            match (by_shard.last_mut(), found) {
+                (Some((last, Ok(all))), Ok(more)) if *last == shard => all.extend(more),
+                (Some((last, one)), Err(error)) if *last == shard => *one = Err(error),
+                (Some((last, Err(_))), Ok(_)) if *last == shard => {}
+                (_, found) => by_shard.push((shard, found)),
             }
+        }
+        let sorted = by_shard.into_iter().map(|(shard, found)| {
+            let found = found.map(|mut all| {
+                all.sort_by(|one, other| (&one.due, &one.run).cmp(&(&other.due, &other.run)));
+                all.into_iter().partition(|one| one.due < timed)
+            });
+            (shard, found)
         });
-        let mut all: Vec<Candidate> = try_join_all(of_queue).await?.into_iter().flatten().collect();
-        all.sort_by(|one, other| (&one.due, &one.run).cmp(&(&other.due, &other.run)));
-        Ok(all.into_iter().partition(|one| one.due < timed_from))
+        sorted.collect()
+    }
+
+    /// The runs of a queue that are due: the oldest of the ready, and the oldest of the timed.
+    async fn due_now(
+        &self,
+        shard: u16,
+        queue: &Queue,
+        now: Timestamp,
+        wanted: usize,
+    ) -> Result<Vec<Candidate>> {
+        let ready = due((Class::Ready, Timestamp::ZERO));
+        let timed = due((Class::Timed, Timestamp::ZERO));
+        let now = due((Class::Timed, now));
+        let (mut found, is_cut) = self.due(shard, queue, &ready, &now, wanted).await?;
+        // The ready stand first; where they fill the page, the timed were not seen.
+        if is_cut && found.last().is_some_and(|last| last.due < timed) {
+            found.extend(self.due(shard, queue, &timed, &now, wanted).await?.0);
+        }
+        Ok(found)
     }
 
     /// The runs of a queue that stand between these places in the index, and whether there may be

@@ -15,10 +15,9 @@ use crate::{
 
 /// The parts of a table, each about 1 MB, that one page looks at.
 const PARTS_MAX: usize = 16;
-/// What a cursor begins with; the partition key last looked at follows.
-const CURSOR: &str = "after:";
-/// What is between that and the sort key: no key of a table of ours has it.
-const BETWEEN: char = '\n';
+/// What a cursor begins with; the length of the partition key that was last looked at follows, that key,
+/// and the sort key.
+const CURSOR: &str = "after ";
 
 /// The attributes that a listing needs: all but the tail.
 const SHOWN: [&str; 17] = [
@@ -95,17 +94,24 @@ impl Store {
                 break;
             }
         }
-        let cursor = |(partition, sort)| format!("{CURSOR}{partition}{BETWEEN}{sort}").into_bytes();
-        Ok(RunPage { runs, next: from.map(cursor).map(Cursor::from_bytes) })
+        let cursor = |(partition, sort): (String, String)| {
+            Cursor::from_bytes(
+                format!("{CURSOR}{} {partition}{sort}", partition.len()).into_bytes(),
+            )
+        };
+        Ok(RunPage { runs, next: from.map(cursor) })
     }
 }
 
 /// The keys at which a listing goes on.
 fn after(cursor: &Cursor) -> Result<(String, String)> {
-    let text = std::str::from_utf8(cursor.as_bytes()).ok();
-    let keys = text.and_then(|text| text.strip_prefix(CURSOR)?.rsplit_once(BETWEEN));
-    let keys = keys.filter(|(partition, sort)| !partition.is_empty() && !sort.is_empty());
-    keys.map(|(partition, sort)| (partition.to_owned(), sort.to_owned())).ok_or_else(|| {
+    let keys = |text: &str| {
+        let (length, keys) = text.strip_prefix(CURSOR)?.split_once(' ')?;
+        let (partition, sort) = keys.split_at_checked(length.parse().ok()?)?;
+        let is_whole = !partition.is_empty() && !sort.is_empty();
+        is_whole.then(|| (partition.to_owned(), sort.to_owned()))
+    };
+    std::str::from_utf8(cursor.as_bytes()).ok().and_then(keys).ok_or_else(|| {
         Error::new(ErrorKind::Invalid, "a cursor that is not of this World")
             .help("go on with the cursor of an earlier page, or list from the start")
     })

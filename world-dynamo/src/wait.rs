@@ -2,18 +2,19 @@
 
 use std::{
     collections::HashMap,
+    future::ready,
     hash::Hash,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::future::try_join_all;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use world_core::{LogId, Position, Queue, Result, Timestamp, Wait, head::Class};
 
-use crate::{item::due, store::Store};
+use crate::{claim::AT_ONCE_MAX, item::due, store::Store};
 
 /// Those who wait, by what they wait for.
 #[derive(Debug, Default)]
@@ -48,35 +49,46 @@ impl Store {
         let logs = wait.logs.iter().map(|(log, _)| log.clone());
         let _logs = self.waiting.logs.join(logs, &told);
         let _queues = self.waiting.queues.join(wait.queues.iter().cloned(), &told);
-        // The index may still show what was just claimed: then another look at once is for nothing.
-        let mut is_early = !wait.queues.is_empty() && self.turns.is_stale.swap(false, Relaxed);
+        // A claim has just looked: what the index shows all the same is not to be had at the moment.
+        let looked = self.turns.looked(&wait.queues).filter(|_| wait.logs.is_empty());
+        let mut look = looked.map_or_else(Instant::now, |looked| looked + self.options.poll);
         loop {
-            if !std::mem::take(&mut is_early) && self.has_come(wait).await? {
-                return Ok(());
-            }
             tokio::select! {
                 biased;
                 () = told.notified() => return Ok(()),
-                () = sleep(self.options.poll) => {}
+                () = sleep_until(look) => {}
             }
+            if self.has_come(wait).await? {
+                return Ok(());
+            }
+            look = Instant::now() + self.options.poll;
         }
     }
 
     /// Whether what is waited for has come already.
     async fn has_come(&self, wait: &Wait) -> Result<bool> {
-        let logs = wait.logs.iter().map(|(log, seen)| async move {
-            let head = self.seen(log).await?.map_or(Position::START, |item| item.head.head);
-            Ok(head != *seen)
-        });
-        let first = &due((Class::Ready, Timestamp::ZERO));
-        let last = &due((Class::Ready, Timestamp::MAX));
-        let queues = wait.queues.iter().flat_map(|queue| {
-            (0..self.shards).map(move |shard| async move {
-                Ok(!self.due(shard, queue, first, last, 1).await?.0.is_empty())
-            })
-        });
-        let (logs, queues) = futures::try_join!(try_join_all(logs), try_join_all(queues))?;
-        Ok(logs.into_iter().chain(queues).any(|has_come| has_come))
+        let mut looks = Vec::new();
+        for (log, seen) in &wait.logs {
+            looks.push(self.has_moved(log, *seen).boxed());
+        }
+        for queue in &wait.queues {
+            for shard in 0..self.shards {
+                looks.push(self.has_ready(shard, queue).boxed());
+            }
+        }
+        let looks = stream::iter(looks).buffer_unordered(AT_ONCE_MAX);
+        looks.try_fold(false, |one, other| ready(Ok(one || other))).await
+    }
+
+    async fn has_moved(&self, log: &LogId, seen: Position) -> Result<bool> {
+        let head = self.seen(log).await?.map_or(Position::START, |item| item.head.head);
+        Ok(head != seen)
+    }
+
+    async fn has_ready(&self, shard: u16, queue: &Queue) -> Result<bool> {
+        let first = due((Class::Ready, Timestamp::ZERO));
+        let last = due((Class::Ready, Timestamp::MAX));
+        Ok(!self.due(shard, queue, &first, &last, 1).await?.0.is_empty())
     }
 }
 
