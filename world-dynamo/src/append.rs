@@ -192,14 +192,14 @@ fn after(append: &Append, old: Option<&Seen>, head: Head, stamp: Stamp) -> (Seen
     let new = Batch::of(&append.records);
     // A token that was deleted begins another life: what is left of it may be being removed.
     let old = old.filter(|seen| !seen.item.head.deleted);
-    let Some(Seen { item, copied }) = old else {
+    let Some(seen) = old else {
         let (tail, batch) = divide(Batch::default(), new);
         let item = Item { stamp, life: Life::new(), head, tail };
         return (Seen::new(item), batch);
     };
-    let copied_of_tail = copied.last().get().saturating_sub(item.before_tail().get());
-    let (tail, batch) = divide(item.tail.without(copied_of_tail), new);
-    (Seen { item: Item { stamp, life: item.life, head, tail }, copied: Arc::clone(copied) }, batch)
+    let (tail, batch) = divide(seen.tail_left(), new);
+    let item = Item { stamp, life: seen.item.life, head, tail };
+    (Seen { item, copied: Arc::clone(&seen.copied) }, batch)
 }
 
 /// A tail with new records at its end; or, where that is too long, all of them as a batch.

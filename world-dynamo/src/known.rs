@@ -13,7 +13,7 @@ use std::{
 
 use world_core::{LogId, Position};
 
-use crate::item::Item;
+use crate::{batch::Batch, item::Item};
 
 /// The logs that are remembered; beyond them all are forgotten.
 const LOGS_MAX: usize = 16_384;
@@ -28,6 +28,12 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn new(item: Item) -> Self {
         Self { item, copied: Arc::default() }
+    }
+
+    /// The tail without what is in batch items already.
+    pub(crate) fn tail_left(&self) -> Batch {
+        let before = self.item.before_tail().get();
+        self.item.tail.without(self.copied.last().get().saturating_sub(before))
     }
 }
 
