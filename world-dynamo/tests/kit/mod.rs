@@ -135,6 +135,16 @@ impl std::fmt::Debug for Scene {
 }
 
 impl Scene {
+    /// A further World on the same table, whose wire can be disturbed too.
+    pub async fn another(&self, timeout: Duration) -> (Wire, DynamoWorld) {
+        let wire = Wire::default();
+        let config = builder(&shared().unwrap()).http_client(wire.clone()).build();
+        let client = Client::from_conf(config);
+        let options = Options::new().poll(Duration::from_millis(10)).timeout(timeout);
+        let world = DynamoWorld::from_client(&client, &self.table, options).await.unwrap();
+        (wire, world)
+    }
+
     pub async fn new() -> Self {
         Self::within(Duration::from_secs(20)).await
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use aws_smithy_runtime_api::{
@@ -43,6 +44,8 @@ pub enum Fault {
     Unprocessed,
     /// It never ends.
     Silence,
+    /// It arrives so much later; whoever has sent it need not be there any more.
+    Late(Duration),
 }
 
 /// What was asked: the operation, and the sort key that it names, if any.
@@ -154,6 +157,14 @@ async fn meet(
     match fault {
         Fault::Lost => Err(broken()),
         Fault::Silence => std::future::pending().await,
+        Fault::Late(time) => {
+            let inner = inner.clone();
+            let late = tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                inner.call(request).await
+            });
+            late.await.map_err(|error| ConnectorError::other(error.into(), None))?
+        }
         Fault::AnswerLost => {
             inner.call(request).await?;
             Err(broken())
