@@ -109,7 +109,8 @@ impl Store {
         head::page(log, Some(head), after, limit, records.into_iter().map(Ok))
     }
 
-    /// The records below the tail that one request finds, each once, and whether there are more.
+    /// The records below the tail that one request finds, and whether there are more. Batches may
+    /// overlap: what comes again is left out of the page.
     async fn batches(
         &self,
         log: &LogId,
@@ -132,12 +133,10 @@ impl Store {
         });
         let found = found.await?;
         let is_cut = found.last_evaluated_key.is_some_and(|key| !key.is_empty());
-        let mut records: Vec<Record> = Vec::new();
+        let mut records = Vec::new();
         for item in found.items.unwrap_or_default() {
             let (batch, end) = stored(log, item)?;
-            let seen = records.last().map_or(after, |record| record.position);
-            let found = batch.records(log, end)?;
-            records.extend(found.into_iter().filter(|record| record.position > seen));
+            records.extend(batch.records(log, end)?);
         }
         Ok((records, is_cut))
     }

@@ -102,6 +102,21 @@ async fn l5_a_claim_whose_answer_is_lost_is_one_claim() {
     }
 }
 
+/// A claim until the very time at which the run is due leaves that time as it is.
+#[tokio::test]
+async fn l5_a_claim_that_is_born_expired_is_one_claim_too() {
+    let scene = Scene::new().await;
+    let new = creator(Due::At(at(0)), None);
+    scene.quiet.append(&run("r"), &append(0, "a", new)).await.unwrap();
+    for attempt in 1..4 {
+        scene.wire.next("UpdateItem", [AnswerLost]);
+        let claim = Claim { until: at(0), ..claim(attempt, 1) };
+        let leases = scene.world.claim(&claim).await.unwrap();
+        assert_eq!(leases.len(), 1);
+        assert_eq!(leases[0].attempt, u32::from(attempt));
+    }
+}
+
 #[tokio::test]
 async fn d1_a_deletion_whose_answers_are_lost_is_done() {
     let scene = Scene::new().await;
@@ -192,7 +207,8 @@ async fn what_fails_for_good_says_whether_it_may_have_happened() {
 /// A tail that is not copied stays where it is, until it is too long and a transaction moves it.
 #[tokio::test]
 async fn a_copy_that_never_arrives_or_is_never_answered_loses_nothing() {
-    for fault in [Lost, AnswerLost, Silence] {
+    let refused = Refused(400, "ValidationException", "no"); // fails at once
+    for fault in [Lost, AnswerLost, Silence, refused] {
         let scene = Scene::within(Duration::from_millis(600)).await;
         scene.wire.always("PutItem b/", fault.clone());
         let log = run("r");
