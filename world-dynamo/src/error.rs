@@ -212,6 +212,14 @@ fn has_source<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
+/// A transaction that others' writes, or too many of them, have kept from being made all the time.
+pub(crate) fn in_the_way(stage: Stage, is_unsure: bool) -> Error {
+    let is_unsure = is_unsure && stage == Stage::Write;
+    let kind = if is_unsure { ErrorKind::Unknown } else { ErrorKind::Unavailable };
+    Error::new(kind, "others write the same items all the time, or the table is throttled")
+        .help("try again; do less at once, or raise what the table may do a second")
+}
+
 /// A request that took too long, with all its tries.
 pub(crate) fn too_late(stage: Stage) -> Error {
     let kind = match stage {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use world_core::Result;
 
 use crate::{
-    error::{Stage, explain, nonsense, too_late, verdict},
+    error::{Stage, explain, in_the_way, nonsense, too_late, verdict},
     item::Attributes,
 };
 
@@ -145,6 +145,9 @@ where
         is_unsure |= verdict.may_have_happened;
         let drawn = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         let is_last = Instant::now() + drawn >= deadline;
+        if is_last && is_passing {
+            return Err(in_the_way(stage, is_unsure));
+        }
         if is_last || !(verdict.is_passing || is_passing) {
             return Err(explain(stage, is_unsure, error));
         }

@@ -1,6 +1,6 @@
 //! What a World is made of, and how it is opened.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use aws_sdk_dynamodb::{Client, config::retry::RetryConfig, types::AttributeValue};
 use world_core::{Error, ErrorKind, LogId, Result};
@@ -22,7 +22,6 @@ const LAYOUT: u64 = 1;
 const LAYOUT_NAME: &str = "layout";
 const SHARDS_NAME: &str = "shards";
 
-#[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) client: Client,
     pub(crate) table: String,
@@ -31,6 +30,15 @@ pub(crate) struct Store {
     pub(crate) known: Known,
     pub(crate) turns: Turns,
     pub(crate) waiting: Waiting,
+}
+
+/// Neither the client, which knows credentials, nor what is known of logs.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Store");
+        shown.field("table", &self.table).field("shards", &self.shards);
+        shown.field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Store {

@@ -31,7 +31,7 @@ type Keys = [(&'static str, KeyType); 2];
 const TABLE_KEYS: Keys = [(PK, KeyType::Hash), (SK, KeyType::Range)];
 const INDEX_KEYS: Keys = [(QUEUE, KeyType::Hash), (DUE, KeyType::Range)];
 
-/// Makes the table, and waits until it can be used. One that is there already is left as it is.
+/// Makes the table, and waits until it can be used. One that is there already keeps its shape.
 pub(crate) async fn create(client: &Client, name: &str, options: &Options) -> Result<()> {
     let index = GlobalSecondaryIndex::builder()
         .index_name(INDEX)

@@ -71,7 +71,7 @@ impl DynamoWorld {
     }
 
     /// Makes the table for a World, on demand, with its index and its time to live, and waits until
-    /// it can be used. One that is there already is left as it is.
+    /// it can be used. One that is there already keeps its shape; its time to live is switched on.
     ///
     /// The page `docs/layouts/dynamo.md` has the same for the `aws` command line.
     ///

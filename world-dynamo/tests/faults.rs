@@ -194,6 +194,20 @@ async fn what_fails_for_good_says_whether_it_may_have_happened() {
         assert_eq!(error.unwrap_err().kind(), Unavailable, "{name}");
         scene.wire.clear();
     }
+    for (reason, kind) in [
+        ("TransactionConflict", Unavailable),
+        ("ThrottlingError", Unavailable),
+        ("ValidationError", ErrorKind::Invalid),
+    ] {
+        let log = run(reason);
+        scene.wire.always("TransactWriteItems", Cancelled(reason));
+        let new = append(0, &long('a'), held());
+        let error = scene.world.append(&log, &new).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{reason}: {error}");
+        scene.wire.clear();
+        assert_eq!(letters(&scene.quiet, &log).await, "", "{reason}");
+        assert_eq!(scene.world.append(&log, &new).await.unwrap(), committed(1), "{reason}");
+    }
     // One that may have happened, and is then throttled, may have happened.
     let log = run("first lost, then slow");
     scene.wire.next("PutItem", [AnswerLost]);

@@ -6,6 +6,10 @@ use aws_sdk_dynamodb::{
     Client, Config,
     config::{BehaviorVersion, Builder, Credentials, Region},
 };
+use aws_smithy_http_client::{
+    Builder as Http,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 
 /// A client of the server at this endpoint.
 #[must_use]
@@ -30,5 +34,5 @@ pub fn builder(endpoint: &str) -> Builder {
         .region(Region::new(variable("AWS_REGION", "eu-west-1")))
         .credentials_provider(credentials)
         .endpoint_url(endpoint)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(Http::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
 }

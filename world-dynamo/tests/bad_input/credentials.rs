@@ -1,9 +1,13 @@
-//! No region, no credentials: as a program of its own meets them, since they come from its environment.
+//! What a URL opens, and where a region or credentials are missing: as a program of its own meets it, since
+//! they come from its environment.
 
 use std::{env, process::Command};
 
+use dynamodb_servers::shared;
 use world_core::ErrorKind;
 use world_dynamo::DynamoWorld;
+
+use crate::kit::fresh_table;
 
 const URL: &str = "WORLD_TEST_URL";
 
@@ -12,10 +16,16 @@ const URL: &str = "WORLD_TEST_URL";
 #[ignore = "a part of the other tests here"]
 #[allow(clippy::print_stdout, reason = "the other tests read it")]
 async fn opens() {
-    let opened = DynamoWorld::connect(&env::var(URL).unwrap()).await;
-    let error = opened.unwrap_err();
-    assert_ne!(error.kind(), ErrorKind::Unknown);
-    println!("{error:?}");
+    let url = env::var(URL).unwrap();
+    match DynamoWorld::connect(&url).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            println!("{error:?}");
+            DynamoWorld::create_table_at(&url).await.unwrap();
+            let world = DynamoWorld::connect(&url).await.unwrap();
+            println!("opened: {world:?}");
+        }
+        other => println!("{:?}", other.unwrap_err()),
+    }
 }
 
 /// What a process with no more than this in its environment says when it opens a World.
@@ -29,6 +39,18 @@ fn said_by(url: &str, variables: &[(&str, &str)]) -> String {
     let out = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success(), "{out}");
     out
+}
+
+/// The client of a URL speaks to a server with and without TLS; here it is one without.
+#[test]
+fn a_url_makes_a_table_and_opens_it() {
+    let (endpoint, table) = (shared().unwrap(), fresh_table());
+    let url = format!("dynamodb://{table}?region=eu-west-1&endpoint={endpoint}&shards=2");
+    let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+    let out = said_by(&url, &keys);
+    assert!(out.contains("not found: there is no such table in this region"), "{out}");
+    assert!(out.contains("opened: DynamoWorld(Store { table:"), "{out}");
+    assert!(out.contains("shards: 2") && !out.contains("hunter2"), "{out}");
 }
 
 #[test]

@@ -4,10 +4,12 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+#[cfg(feature = "url")]
 mod credentials;
 mod refusals;
 mod stored;
 mod tables;
+#[cfg(feature = "url")]
 mod urls;
 
 use std::error::Error as _;
