@@ -44,6 +44,12 @@ pub(crate) struct CaseArgs {
     /// A Redis server that runs, with an empty database, instead of one of our own.
     #[arg(long)]
     pub(crate) redis: Option<String>,
+    /// The endpoint of a DynamoDB server that runs, instead of one of our own.
+    #[arg(long)]
+    pub(crate) dynamo: Option<String>,
+    /// The table on it, which is there, instead of one of our own.
+    #[arg(long, hide = true)]
+    pub(crate) table: Option<String>,
     /// Steps of the run; in w3, runs.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) n: u64,
@@ -93,6 +99,9 @@ pub(crate) struct SuiteArgs {
     /// A Redis server that runs, with an empty database, instead of servers of our own.
     #[arg(long)]
     pub(crate) redis: Option<String>,
+    /// The endpoint of a DynamoDB server that runs, instead of servers of our own.
+    #[arg(long)]
+    pub(crate) dynamo: Option<String>,
     /// Only these Worlds.
     #[arg(long, value_enum)]
     pub(crate) world: Vec<WorldName>,
@@ -127,6 +136,7 @@ pub(crate) enum WorldName {
     Memory,
     Sqlite,
     Redis,
+    Dynamo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -198,7 +208,11 @@ impl CaseArgs {
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect();
-        flags.extend(self.redis.iter().flat_map(|url| ["--redis".to_owned(), url.clone()]));
+        let given =
+            [("--redis", &self.redis), ("--dynamo", &self.dynamo), ("--table", &self.table)];
+        for (name, value) in given {
+            flags.extend(value.iter().flat_map(|value| [name.to_owned(), value.clone()]));
+        }
         flags
     }
 
@@ -216,11 +230,16 @@ impl CaseArgs {
     /// Who we are in a line: everything that changes the figures and is no size.
     pub(crate) fn peer_name(&self) -> String {
         let mut name = format!("world-{}", flag(self.world));
-        match (self.world, &self.redis) {
-            (WorldName::Memory, _) => {}
-            (WorldName::Sqlite, _) => name = format!("{name}-{}", flag(self.sync)),
-            (WorldName::Redis, None) => name = format!("{name}-{}", flag(self.aof)),
-            (WorldName::Redis, Some(_)) => name.push_str("-given"),
+        let is_given = match self.world {
+            WorldName::Memory | WorldName::Sqlite => false,
+            WorldName::Redis => self.redis.is_some(),
+            WorldName::Dynamo => self.dynamo.is_some(),
+        };
+        match self.world {
+            _ if is_given => name.push_str("-given"),
+            WorldName::Memory | WorldName::Dynamo => {}
+            WorldName::Sqlite => name = format!("{name}-{}", flag(self.sync)),
+            WorldName::Redis => name = format!("{name}-{}", flag(self.aof)),
         }
         if self.residency == ResidencyName::Replay {
             name.push_str("-replay");

@@ -1,5 +1,6 @@
 //! The line that a measurement prints: the peers' fields, and ours.
 
+use dynamodb_servers::Metered;
 use serde::{Deserialize, Serialize};
 
 /// One measurement. Times are medians over the pairs.
@@ -22,7 +23,28 @@ pub(crate) struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body_end_ms: Option<f64>,
     #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) cost: Option<Cost>,
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) beside: Option<Beside>,
+}
+
+/// What a store that is paid by the request says that ours has taken, a step.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    pub(crate) requests_per_step: f64,
+    pub(crate) write_units_per_step: f64,
+    pub(crate) read_units_per_step: f64,
+}
+
+impl Cost {
+    pub(crate) fn of(all: &Metered, steps: u64) -> Self {
+        let a_step = |all: f64| rounded(all / steps as f64, 4);
+        Self {
+            requests_per_step: a_step(all.all() as f64),
+            write_units_per_step: a_step(all.write),
+            read_units_per_step: a_step(all.read),
+        }
+    }
 }
 
 /// The same work on the raw store, in the same process run.

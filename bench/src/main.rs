@@ -3,6 +3,7 @@
 //! See the README for the cases, the limits and the fields of a line.
 
 mod args;
+mod dynamo;
 mod limit;
 mod line;
 mod machine;
@@ -10,6 +11,7 @@ mod measure;
 mod ours;
 mod progress;
 mod redis;
+mod store;
 mod suite;
 mod text;
 

@@ -3,13 +3,14 @@
 use std::{fs, io, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use dynamodb_servers::Private;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     args::{Case, CaseArgs, Threads, WorldName},
     limit::{self, Limit},
-    line::{Beside, Line, Samples, rounded},
+    line::{Beside, Cost, Line, Samples, rounded},
     machine,
     ours::{self, Ours},
     progress::Progress,
@@ -60,12 +61,13 @@ fn millis(time: Duration) -> f64 {
 pub(crate) fn case(case: &CaseArgs) -> Result<Line> {
     fs::create_dir_all(&case.dir)
         .with_context(|| format!("the directory {} is not to be made", case.dir.display()))?;
-    let (asked, server) = (case, server(case)?);
-    let case = &match &server {
-        Some((_, server)) => CaseArgs { redis: Some(server.url.clone()), ..asked.clone() },
-        None => asked.clone(),
-    };
     let runtime = runtime(case.threads)?;
+    let (asked, started) = (case, start(case)?);
+    let case = &match &started {
+        Started::Redis(server, _) => CaseArgs { redis: Some(server.url.clone()), ..asked.clone() },
+        Started::Dynamo(server) => CaseArgs { dynamo: Some(server.endpoint()), ..asked.clone() },
+        Started::Nothing => asked.clone(),
+    };
     let name = format!("{} {} n={}", asked.peer_name(), case.case_name(), case.n);
     let mut progress = Progress::new(name, u64::from(case.pairs));
     let mut series = Series::default();
@@ -98,24 +100,43 @@ pub(crate) fn case(case: &CaseArgs) -> Result<Line> {
         progress.step();
     }
     drop(progress);
-    if let Some(url) = &case.redis {
+    let cost = if case.world == WorldName::Dynamo {
+        let place = tempfile::tempdir_in(&case.dir)?;
+        runtime.block_on(ours::metered(case, place.path()))?
+    } else {
+        None
+    };
+    if case.world == WorldName::Redis
+        && let Some(url) = &case.redis
+    {
         redis::empty(url)?;
     }
     let (_, limit) = last.context("no pairs")?;
-    Ok(line(asked, &series, limit.bytes, peak_rss_mib.unwrap_or(0.0)))
+    let cost = cost.map(|cost| Cost::of(&cost, case.steps()));
+    Ok(Line { cost, ..line(asked, &series, limit.bytes, peak_rss_mib.unwrap_or(0.0)) })
 }
 
-/// The Redis server that is started for a case, if it needs one, and where its files are.
-fn server(case: &CaseArgs) -> Result<Option<(TempDir, Server)>> {
-    match (case.world, &case.redis) {
-        (WorldName::Redis, None) => {
+/// A server that was started for a case, which ends with it, and where its files are.
+enum Started {
+    Nothing,
+    Redis(Server, #[expect(dead_code, reason = "removed with the server")] TempDir),
+    Dynamo(Private),
+}
+
+/// Starts the server that a case needs, if none is given. The database of a Redis server that is
+/// given must be empty.
+fn start(case: &CaseArgs) -> Result<Started> {
+    match (case.world, &case.redis, &case.dynamo) {
+        (WorldName::Redis, None, _) => {
             let dir = tempfile::tempdir_in(&case.dir)?;
             let server = Server::start(dir.path(), case.aof)?;
-            Ok(Some((dir, server)))
+            return Ok(Started::Redis(server, dir));
         }
-        (WorldName::Redis, Some(url)) => redis::ensure_empty(url).map(|()| None),
-        _ => Ok(None),
+        (WorldName::Redis, Some(url), _) => redis::ensure_empty(url)?,
+        (WorldName::Dynamo, _, None) => return Ok(Started::Dynamo(Private::start()?)),
+        _ => {}
     }
+    Ok(Started::Nothing)
 }
 
 fn line(case: &CaseArgs, series: &Series, limit_bytes: f64, peak_rss_mib: f64) -> Line {
@@ -136,6 +157,7 @@ fn line(case: &CaseArgs, series: &Series, limit_bytes: f64, peak_rss_mib: f64) -
         steps_per_s: rates.then(|| a_second(case.steps())).flatten(),
         open_ms: resumed(&series.open_ms),
         body_end_ms: resumed(&series.body_end_ms),
+        cost: None,
         beside: Some(Beside {
             limit_us: rounded(series.limit_us.median(), 3),
             limit_bytes: rounded(limit_bytes, 1),

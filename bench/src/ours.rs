@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZeroU32,
-    path::{Path, PathBuf},
+    path::Path,
     process,
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,20 +12,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use dynamodb_servers::Metered;
 use futures::future::try_join_all;
 use tokio::task::JoinSet;
 use world_core::{
-    Ctx, Engine, EngineBuilder, KeyId, Kind, List, LogId, MemoryWorld, PhaseKind, Residency, RunId,
-    StepError, Worker, Workflow, World, WorldExt, seal::Key,
+    Ctx, Engine, KeyId, List, PhaseKind, Residency, StepError, Worker, Workflow, seal::Key,
 };
-use world_redis::RedisWorld;
-use world_sqlite::{Options, SqliteWorld, Synchronous};
 
 use crate::{
-    args::{Case, CaseArgs, ResidencyName, Switch, Sync, WorldName},
+    args::{Case, CaseArgs, ResidencyName, Switch},
     machine::{self, Lap, Stopwatch},
     measure::runtime,
-    redis,
+    store::{Sizes, Store},
     text::Text,
 };
 
@@ -51,13 +49,8 @@ pub(crate) struct Ours {
     /// When the workflow had got past its sleep; w5 only.
     pub(crate) body_end: Option<Duration>,
     pub(crate) sizes: Sizes,
-}
-
-/// How many bytes the store was given: what the limit writes too.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sizes {
-    /// Of the results, run by run.
-    pub(crate) runs: Vec<Vec<usize>>,
+    /// What the requests within the lap have cost, if it was counted.
+    pub(crate) cost: Option<Metered>,
 }
 
 /// What the workflows note.
@@ -127,58 +120,6 @@ async fn wait(mut ctx: Ctx, steps: u64, notes: Arc<Notes>) -> Result<u64, StepEr
     Ok(sum + 7)
 }
 
-/// Where the runs of one measurement are kept.
-enum Store {
-    Memory(MemoryWorld),
-    File(PathBuf, Options),
-    Redis(String),
-}
-
-impl Store {
-    fn new(case: &CaseArgs, dir: &Path) -> Result<Self> {
-        Ok(match case.world {
-            WorldName::Memory => Self::Memory(MemoryWorld::new()),
-            WorldName::Sqlite => {
-                let synchronous = match case.sync {
-                    Sync::Full => Synchronous::Full,
-                    Sync::Normal => Synchronous::Normal,
-                };
-                Self::File(dir.join("world.db"), Options::new().synchronous(synchronous))
-            }
-            WorldName::Redis => Self::Redis(case.redis.clone().context("no Redis server")?),
-        })
-    }
-
-    async fn builder(&self) -> Result<EngineBuilder> {
-        Ok(match self {
-            Self::Memory(world) => Engine::builder(world.clone()),
-            Self::File(path, options) => Engine::builder(SqliteWorld::open(path, *options)?),
-            Self::Redis(url) => Engine::builder(RedisWorld::connect(url).await?),
-        })
-    }
-
-    /// A handle of its own, to look at what was written.
-    async fn world(&self) -> Result<Box<dyn World>> {
-        Ok(match self {
-            Self::Memory(world) => Box::new(world.clone()),
-            Self::File(path, options) => Box::new(SqliteWorld::open(path, *options)?),
-            Self::Redis(url) => Box::new(RedisWorld::connect(url).await?),
-        })
-    }
-
-    /// The bytes of every result of these runs.
-    async fn sizes_of(&self, runs: impl IntoIterator<Item = String>) -> Result<Sizes> {
-        let world = self.world().await?;
-        let mut sizes = Sizes::default();
-        for run in runs {
-            let log = world.read_all(&LogId::Run(RunId::new(run)?)).await?;
-            let results = log.records.iter().filter(|record| record.kind == Kind::STEP_COMPLETED);
-            sizes.runs.push(results.map(|record| record.body.as_bytes().len()).collect());
-        }
-        Ok(sizes)
-    }
-}
-
 async fn engine(case: &CaseArgs, store: &Store, notes: &Arc<Notes>) -> Result<Engine> {
     let text = (case.case == Case::W4).then(|| Text::of(case));
     let mut builder =
@@ -210,16 +151,28 @@ async fn engine(case: &CaseArgs, store: &Store, notes: &Arc<Notes>) -> Result<En
     Ok(builder.build()?)
 }
 
-/// Measures the case once, in a directory that is empty; a Redis database is emptied first.
+/// Measures the case once, in a directory that is empty; a Redis database is emptied first, and a
+/// table made, and removed.
 pub(crate) async fn measure(case: &CaseArgs, dir: &Path) -> Result<Ours> {
-    let store = Store::new(case, dir)?;
-    if let Store::Redis(url) = &store {
-        redis::empty(url)?;
-    }
-    match case.case {
+    in_store(case, Store::new(case, dir)?, dir).await
+}
+
+/// Does the same with what the requests cost counted, where the store says it. Its times are not
+/// to be compared: counting takes some.
+pub(crate) async fn metered(case: &CaseArgs, dir: &Path) -> Result<Option<Metered>> {
+    Ok(in_store(case, Store::new(case, dir)?.metered(), dir).await?.cost)
+}
+
+async fn in_store(case: &CaseArgs, store: Store, dir: &Path) -> Result<Ours> {
+    store.make().await?;
+    let measured = match case.case {
         Case::W5 => resume(case, &store, dir).await,
         Case::W1 | Case::W2 | Case::W3 | Case::W4 => run(case, &store).await,
-    }
+    };
+    // Also after a failure: the server may be somebody's.
+    let removed = store.remove().await;
+    let ours = measured?;
+    removed.map(|()| ours)
 }
 
 async fn run(case: &CaseArgs, store: &Store) -> Result<Ours> {
@@ -232,6 +185,7 @@ async fn run(case: &CaseArgs, store: &Store) -> Result<Ours> {
     notes.bodies.store(0, Relaxed);
 
     let (n, m) = (case.n, case.m);
+    let _before = store.cost();
     let watch = Stopwatch::start();
     let (output, wanted) = match case.case {
         Case::W1 => (client.start(SEQUENCE, n).id(RUN).await?.output().await?, n),
@@ -254,7 +208,7 @@ async fn run(case: &CaseArgs, store: &Store) -> Result<Ours> {
         }
         Case::W5 => bail!("w5 is measured over two lives"),
     };
-    let lap = watch.stop();
+    let (lap, cost) = (watch.stop(), store.cost());
     let peak_rss_mib = machine::peak_rss_mib();
 
     ensure!(output == wanted, "the result is {output}, where {wanted} is right");
@@ -266,7 +220,7 @@ async fn run(case: &CaseArgs, store: &Store) -> Result<Ours> {
         Case::W3 => store.sizes_of((0..n).map(run_name)).await?,
         _ => store.sizes_of([RUN.to_owned()]).await?,
     };
-    Ok(Ours { lap, peak_rss_mib, open: None, body_end: None, sizes })
+    Ok(Ours { lap, peak_rss_mib, open: None, body_end: None, sizes, cost })
 }
 
 fn run_name(run: u64) -> String {
@@ -279,8 +233,8 @@ async fn resume(case: &CaseArgs, store: &Store, dir: &Path) -> Result<Ours> {
     match store {
         // A memory has one process: its first life is another engine, whose worker is aborted.
         Store::Memory(_) => live_until_the_sleep(case, store, Worker::abort).await?,
-        Store::File(..) | Store::Redis(_) => {
-            let case = CaseArgs { dir: dir.to_owned(), ..case.clone() };
+        Store::File(..) | Store::Redis(_) | Store::Dynamo(_) => {
+            let case = store.shared(case, dir);
             let mut first = process::Command::new(std::env::current_exe()?);
             let ended = first.arg("first-life").args(case.flags()).status()?;
             ensure!(ended.success(), "the first life ended with {ended}");
@@ -289,12 +243,13 @@ async fn resume(case: &CaseArgs, store: &Store, dir: &Path) -> Result<Ours> {
     tokio::time::sleep(SLEEP).await;
 
     let notes = Arc::new(Notes::default());
+    let _before = store.cost();
     let watch = Stopwatch::start();
     let engine = engine(case, store, &notes).await?;
     let worker = engine.spawn_worker();
     let open = watch.started().elapsed();
     let output = engine.client().run(WAIT, RUN)?.output().await?;
-    let lap = watch.stop();
+    let (lap, cost) = (watch.stop(), store.cost());
     let peak_rss_mib = machine::peak_rss_mib();
 
     ensure!(output == case.n + 7, "the result is {output}");
@@ -306,7 +261,7 @@ async fn resume(case: &CaseArgs, store: &Store, dir: &Path) -> Result<Ours> {
     drop(engine);
     let sizes = store.sizes_of([RUN.to_owned()]).await?;
     let body_end = Some(past_sleep.duration_since(watch.started()));
-    Ok(Ours { lap, peak_rss_mib, open: Some(open), body_end, sizes })
+    Ok(Ours { lap, peak_rss_mib, open: Some(open), body_end, sizes, cost })
 }
 
 /// Runs the steps of w5 until the run rests in its sleep, then `end`s with all in its place.

@@ -72,6 +72,11 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<()> {
     if args.redis.is_none() && redis::program().is_none() {
         suite.notes.push("No Redis server was found: its World was left out.".to_owned());
     }
+    if args.dynamo.is_none()
+        && let Err(error) = dynamodb_servers::server_program()
+    {
+        suite.notes.push(format!("The World on DynamoDB was left out: {error}."));
+    }
     let mut progress = Progress::new("suite".to_owned(), plan.len() as u64);
     let load_before = machine::load();
     let mut lines = Vec::new();
@@ -120,6 +125,8 @@ fn plan(args: &SuiteArgs) -> Vec<CaseArgs> {
         sync: Sync::Full,
         aof: Aof::Everysec,
         redis: None,
+        dynamo: None,
+        table: None,
         n,
         m: 10,
         bytes: 10_000,
@@ -166,6 +173,10 @@ fn variants(args: &SuiteArgs, size: &CaseArgs) -> Vec<CaseArgs> {
             all.extend([Aof::Off, Aof::Everysec, Aof::Always].map(|aof| redis(aof, None)));
         }
         None => {}
+    }
+    if args.dynamo.is_some() || dynamodb_servers::server_program().is_ok() {
+        let dynamo = args.dynamo.clone();
+        all.push(CaseArgs { world: WorldName::Dynamo, dynamo, ..size.clone() });
     }
     all.retain(|one| args.world.is_empty() || args.world.contains(&one.world));
     all
@@ -331,11 +342,18 @@ fn remarks(line: &Line) -> Vec<String> {
     if let Some(open) = line.open_ms {
         remarks.push(format!("open after {} ms", figure(open)));
     }
+    if let Some(cost) = &line.cost {
+        let (requests, units) = (figure(cost.requests_per_step), figure(cost.write_units_per_step));
+        remarks.push(format!("{requests} requests and {units} write units a step"));
+    }
     if let Some(beside) = &line.beside {
         if let Some(batch) = beside.limit_batch_us {
-            let at_once =
-                if line.peer.starts_with("world-redis") { "script" } else { "transaction" };
-            remarks.push(format!("{} µs in one {at_once}", figure(batch)));
+            let at_once = match &line.peer {
+                peer if peer.starts_with("world-redis") => "in one script",
+                peer if peer.starts_with("world-dynamo") => "in transactions of 100",
+                _ => "in one transaction",
+            };
+            remarks.push(format!("{} µs {at_once}", figure(batch)));
         }
         if line.peer.starts_with("world-memory") {
             remarks.push(format!("engine {} µs", figure(beside.overhead_us)));

@@ -22,8 +22,13 @@ fn line(flags: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
+/// What a store that is paid by the request says besides.
+const COST: [&str; 3] = ["requests_per_step", "write_units_per_step", "read_units_per_step"];
+
 /// The line has the peers' fields and ours, and says what was asked for.
 fn check(line: &Value, peer: &str, case: &str, n: u64, extra: &[&str]) {
+    let cost: &[_] = if peer.contains("dynamo") { &COST } else { &[] };
+    let extra = [extra, cost].concat();
     assert_eq!((&line["peer"], &line["case"]), (&Value::from(peer), &Value::from(case)));
     assert_eq!((&line["n"], &line["pairs"]), (&Value::from(n), &Value::from(2)));
     let always = [
@@ -41,7 +46,7 @@ fn check(line: &Value, peer: &str, case: &str, n: u64, extra: &[&str]) {
         "overhead_min_us",
         "overhead_max_us",
     ];
-    for field in always.iter().chain(extra) {
+    for field in always.iter().chain(&extra) {
         assert!(line[field].is_number(), "{field} is missing in {line}");
     }
     let known = ["peer", "case", "n", "pairs"].len() + always.len() + extra.len();
@@ -49,12 +54,13 @@ fn check(line: &Value, peer: &str, case: &str, n: u64, extra: &[&str]) {
     assert!(line["limit_bytes"].as_f64().unwrap() > 16.0, "{line}");
 }
 
-const WORLDS: [(&[&str], &str); 5] = [
+const WORLDS: [(&[&str], &str); 6] = [
     (&["--world", "memory"], "world-memory"),
     (&["--world", "sqlite", "--sync", "normal"], "world-sqlite-normal"),
     (&["--world", "sqlite", "--sync", "full"], "world-sqlite-full"),
     (&["--world", "redis"], "world-redis-everysec"),
     (&["--world", "redis", "--aof", "always"], "world-redis-always"),
+    (&["--world", "dynamo"], "world-dynamo"),
 ];
 
 /// Whether there is a Redis server to start: the World on Redis is left out where there is none.
@@ -117,8 +123,37 @@ fn who_we_are_says_how_we_were_set() {
     check(&line(&flags), "world-memory-replay-uncached-1thread", "w1", 4, &[]);
 }
 
+/// Somebody else's tables are left alone, and no table of ours is left there.
+#[test]
+fn a_dynamodb_server_that_is_given_is_left_as_it_was() {
+    let server = dynamodb_servers::Private::start().unwrap();
+    let (endpoint, runtime) = (server.endpoint(), tokio::runtime::Runtime::new().unwrap());
+    let tables = || {
+        let tables = dynamodb_servers::client(&endpoint).list_tables().send();
+        runtime.block_on(tables).unwrap().table_names.unwrap_or_default()
+    };
+    let client = dynamodb_servers::client(&endpoint);
+    let options = world_dynamo::Options::new();
+    runtime.block_on(world_dynamo::DynamoWorld::create_table(&client, "theirs", options)).unwrap();
+    let given = line(&["--world", "dynamo", "--dynamo", &endpoint, "--n", "3"]);
+    check(&given, "world-dynamo-given", "w1", 3, &[]);
+    let flags = ["--world", "dynamo", "--dynamo", &endpoint, "--case", "w5", "--n", "3"];
+    check(&line(&flags), "world-dynamo-given", "w5", 3, &["open_ms", "body_end_ms"]);
+    assert_eq!(tables(), ["theirs"]);
+}
+
+#[test]
+fn what_a_step_costs_is_what_the_server_says() {
+    let line = line(&["--world", "dynamo", "--n", "10"]);
+    let cost = COST.map(|field| line[field].as_f64().unwrap());
+    // Each step is a write of less than 1 KB; the run's beginning and its end are two more.
+    assert!(cost[0] >= 1.2 && cost[1] >= 1.2, "{line}");
+}
+
 #[test]
 fn the_suite_prints_a_table_of_every_case() {
+    // Without it the suite would leave a World out.
+    dynamodb_servers::server_program().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("lines.jsonl");
     let done = Command::new(env!("CARGO_BIN_EXE_bench"))
@@ -135,7 +170,7 @@ fn the_suite_prints_a_table_of_every_case() {
     }
     let lines = std::fs::read_to_string(lines).unwrap();
     // w1 twice on every World and twice replayed, w3 on every World; Redis has three settings.
-    let worlds = if has_redis() { 6 } else { 3 };
+    let worlds = if has_redis() { 7 } else { 4 };
     assert_eq!(lines.lines().count(), 2 * (worlds + 2) + worlds, "{lines}");
 }
 
