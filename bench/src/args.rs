@@ -1,6 +1,6 @@
 //! The flags.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -47,6 +47,9 @@ pub(crate) struct CaseArgs {
     /// The endpoint of a DynamoDB server that runs, instead of one of our own.
     #[arg(long)]
     pub(crate) dynamo: Option<String>,
+    /// Milliseconds that each request to DynamoDB takes longer, ours and the limit's.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000))]
+    pub(crate) away_ms: u64,
     /// The table on it, which is there, instead of one of our own.
     #[arg(long, hide = true)]
     pub(crate) table: Option<String>,
@@ -199,6 +202,7 @@ impl CaseArgs {
             ("--m", self.m.to_string()),
             ("--bytes", self.bytes.to_string()),
             ("--text", flag(self.text)),
+            ("--away-ms", self.away_ms.to_string()),
             ("--dir", self.dir.display().to_string()),
             ("--residency", flag(self.residency)),
             ("--cache", flag(self.cache)),
@@ -250,7 +254,15 @@ impl CaseArgs {
         if self.threads == Threads::One {
             name.push_str("-1thread");
         }
+        if self.away_ms > 0 {
+            name.push_str(&format!("-away{}ms", self.away_ms));
+        }
         name
+    }
+
+    /// How much longer each request to DynamoDB takes.
+    pub(crate) fn away(&self) -> Duration {
+        Duration::from_millis(self.away_ms)
     }
 
     /// Steps in all: what the wall is divided by.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use dynamodb_servers::{
-    Meter, Metered,
+    Far, Meter, Metered,
     aws_sdk_dynamodb::{
         Client,
         client::Waiters,
@@ -14,7 +14,7 @@ use dynamodb_servers::{
             ScalarAttributeType, TransactWriteItem,
         },
     },
-    builder,
+    builder, http,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use world_dynamo::{DynamoWorld, Options};
@@ -31,6 +31,8 @@ const MAKING: Duration = Duration::from_secs(60);
 pub(crate) struct Place {
     endpoint: String,
     pub(crate) table: String,
+    /// How much longer each request takes.
+    away: Duration,
     meter: Option<Meter>,
 }
 
@@ -38,7 +40,12 @@ impl Place {
     /// The table of this name, or else of one that nobody has.
     pub(crate) fn new(endpoint: &str, table: Option<String>) -> Self {
         let table = table.unwrap_or_else(|| format!("world-bench-{:016x}", rand::random::<u64>()));
-        Self { endpoint: endpoint.to_owned(), table, meter: None }
+        Self { endpoint: endpoint.to_owned(), table, away: Duration::ZERO, meter: None }
+    }
+
+    /// The same, on a server that is so far away.
+    pub(crate) fn away(self, away: Duration) -> Self {
+        Self { away, ..self }
     }
 
     /// The same, with what its requests cost counted.
@@ -54,6 +61,9 @@ impl Place {
     /// A client that has no connection yet. Ours and the limit have theirs from here.
     fn client(&self) -> Client {
         let mut builder = builder(&self.endpoint);
+        if !self.away.is_zero() {
+            builder = builder.http_client(Far::new(http(), self.away));
+        }
         if let Some(meter) = &self.meter {
             builder = builder.interceptor(meter.clone());
         }

@@ -43,7 +43,7 @@ impl Store {
             WorldName::Redis => Self::Redis(case.redis.clone().context("no Redis server")?),
             WorldName::Dynamo => {
                 let endpoint = case.dynamo.as_deref().context("no DynamoDB server")?;
-                Self::Dynamo(Place::new(endpoint, case.table.clone()))
+                Self::Dynamo(Place::new(endpoint, case.table.clone()).away(case.away()))
             }
         })
     }

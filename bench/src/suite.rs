@@ -126,6 +126,7 @@ fn plan(args: &SuiteArgs) -> Vec<CaseArgs> {
         aof: Aof::Everysec,
         redis: None,
         dynamo: None,
+        away_ms: 0,
         table: None,
         n,
         m: 10,

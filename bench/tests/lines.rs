@@ -118,6 +118,15 @@ fn w5_resumes_and_runs_no_body_again() {
 }
 
 #[test]
+fn a_server_that_is_far_away_takes_longer_for_both() {
+    let away = line(&["--world", "dynamo", "--away-ms", "40", "--n", "3"]);
+    assert_eq!(away["peer"], "world-dynamo-away40ms");
+    let figure = |name: &str| away[name].as_f64().unwrap();
+    assert!(figure("limit_us") >= 40_000.0, "{away}");
+    assert!(figure("per_step_us") >= 40_000.0, "{away}");
+}
+
+#[test]
 fn who_we_are_says_how_we_were_set() {
     let flags = ["--residency", "replay", "--cache", "off", "--threads", "one", "--n", "4"];
     check(&line(&flags), "world-memory-replay-uncached-1thread", "w1", 4, &[]);

@@ -19,6 +19,7 @@ pub(super) async fn measure(
     bodies: &Arc<Bodies>,
 ) -> Result<(Duration, Option<Duration>)> {
     let place = Place::new(case.dynamo.as_deref().context("no DynamoDB server")?, None);
+    let place = place.away(case.away());
     let raw = Raw::make(&place).await?;
     let measured = match case.case {
         Case::W5 => resume(case, raw, &place, bodies).await.map(|wall| (wall, None)),

@@ -4,7 +4,7 @@ use std::env;
 
 use aws_sdk_dynamodb::{
     Client, Config,
-    config::{BehaviorVersion, Builder, Credentials, Region},
+    config::{BehaviorVersion, Builder, Credentials, Region, SharedHttpClient},
 };
 use aws_smithy_http_client::{
     Builder as Http,
@@ -34,5 +34,11 @@ pub fn builder(endpoint: &str) -> Builder {
         .region(Region::new(variable("AWS_REGION", "eu-west-1")))
         .credentials_provider(credentials)
         .endpoint_url(endpoint)
-        .http_client(Http::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
+        .http_client(http())
+}
+
+/// The HTTP client of that client.
+#[must_use]
+pub fn http() -> SharedHttpClient {
+    Http::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -13,12 +13,14 @@
 pub use aws_sdk_dynamodb;
 
 mod client;
+mod far;
 mod meter;
 mod private;
 mod program;
 mod shared;
 
-pub use client::{builder, client};
+pub use client::{builder, client, http};
+pub use far::Far;
 pub use meter::{Meter, Metered};
 pub use private::Private;
 pub use program::server_program;
