@@ -10,7 +10,7 @@ use world_core::{
 use crate::{
     batch::Batch,
     copy::COPY_BYTES,
-    error::busy,
+    error::{after_write, busy},
     item::{Item, Stamp},
     keys::{self, HEAD, Life},
     known::Seen,
@@ -38,52 +38,82 @@ struct View {
     records: BTreeMap<Position, Record>,
 }
 
+/// What has come of one try.
+enum Attempt {
+    Answered(Appended),
+    /// Something else was there: this.
+    Again(Box<View>),
+}
+
+impl Attempt {
+    fn again(seen: View) -> Self {
+        Self::Again(Box::new(seen))
+    }
+}
+
 impl Store {
     /// Makes an append that has passed [`Append::check`].
     pub(crate) async fn append(self: &Arc<Self>, log: &LogId, append: &Append) -> Result<Appended> {
         let mut view = self.remembered(log, append).await?;
         let mut stamps = Vec::new();
         for _ in 0..TRIES_MAX {
-            if let Some(seen) = &view.log
-                && stamps.contains(&seen.item.stamp)
-            {
-                return Ok(self.written(log, seen.clone())); // an answer was lost
-            }
-            let head = match head::append(log, append, &mut Rules { log, view: &view })? {
-                Ruling::Write(head) => head,
-                Ruling::Answer(answer) if view.is_fresh => {
-                    if let Some(seen) = view.log {
-                        self.remember(log, seen);
-                    }
-                    return Ok(answer);
-                }
-                Ruling::Answer(_) => {
-                    view = self.look(log, append).await?;
-                    continue;
-                }
-            };
-            let stamp = Stamp::new();
-            stamps.push(stamp);
-            let (seen, batch) = after(append, view.log.as_ref(), head, stamp);
-            let sort = sort(log, view.run.as_ref());
-            let write = Write {
-                log,
-                sort: &sort,
-                old: view.log.as_ref().map(|seen| &seen.item),
-                new: &seen.item,
-                batch: batch.as_ref().map(|batch| (batch, seen.item.head.head)),
-                owner: owner(append, view.run.as_ref()),
-            };
-            match self.write(&write).await? {
-                Sent::Done(()) => return Ok(self.written(log, seen)),
-                Sent::Unmet(Some(item)) => {
-                    let item = Item::stored(log, item)?;
-                    view = self.with_records(log, append, Some(item), view.run).await?;
-                }
-                Sent::Unmet(None) => view = self.look(log, append).await?,
+            match self.attempt(log, append, view, &mut stamps).await {
+                Ok(Attempt::Answered(answer)) => return Ok(answer),
+                Ok(Attempt::Again(seen)) => view = *seen,
+                Err(error) if stamps.is_empty() => return Err(error),
+                Err(error) => return Err(after_write(error)),
             }
         }
         Err(busy(log))
+    }
+
+    /// Asks the rules, and does what they say. The stamps are those of what was sent until now.
+    async fn attempt(
+        self: &Arc<Self>,
+        log: &LogId,
+        append: &Append,
+        view: View,
+        stamps: &mut Vec<Stamp>,
+    ) -> Result<Attempt> {
+        if let Some(seen) = view.log.as_ref().filter(|seen| stamps.contains(&seen.item.stamp)) {
+            return Ok(Attempt::Answered(self.written(log, seen.clone()))); // an answer was lost
+        }
+        let head = match head::append(log, append, &mut Rules { log, view: &view })? {
+            Ruling::Write(head) => head,
+            Ruling::Answer(answer) if view.is_fresh => {
+                if let Some(seen) = view.log {
+                    self.remember(log, seen);
+                }
+                return Ok(Attempt::Answered(answer));
+            }
+            Ruling::Answer(_) => return self.look(log, append).await.map(Attempt::again),
+        };
+        let stamp = Stamp::new();
+        stamps.push(stamp);
+        let (seen, batch) = after(append, view.log.as_ref(), head, stamp);
+        let sort = sort(log, view.run.as_ref());
+        let write = Write {
+            log,
+            sort: &sort,
+            old: view.log.as_ref().map(|seen| &seen.item),
+            new: &seen.item,
+            batch: batch.as_ref().map(|batch| (batch, seen.item.head.head)),
+            owner: owner(append, view.run.as_ref()),
+        };
+        match self.write(&write).await {
+            Ok(Sent::Done(())) => Ok(Attempt::Answered(self.written(log, seen))),
+            Ok(Sent::Unmet(Some(item))) => {
+                let item = Item::stored(log, item)?;
+                let view = self.with_records(log, append, Some(item), view.run).await?;
+                Ok(Attempt::again(view))
+            }
+            Ok(Sent::Unmet(None)) => self.look(log, append).await.map(Attempt::again),
+            Err(error) => {
+                // It says itself whether this write may have happened.
+                stamps.pop();
+                Err(error)
+            }
+        }
     }
 
     /// What is remembered of a log, or else assumed of one that begins, or else seen.

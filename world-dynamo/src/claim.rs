@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use futures::{FutureExt, StreamExt, future::join_all, stream};
 use tokio::time::Instant;
 use world_core::{
-    Claim, ErrorKind, Lease, LogId, Queue, Renewed, Result, RunId, Timestamp,
+    Claim, Error, ErrorKind, Lease, LogId, Queue, Renewed, Result, RunId, Timestamp,
     head::{self, Class},
 };
 
@@ -123,8 +123,14 @@ impl Store {
                 for taken in join_all(asked).await {
                     match taken {
                         Ok(lease) => leases.extend(lease),
-                        // What was claimed is not to be lost with an error.
-                        Err(error) => failed = Some(error),
+                        // What was claimed is not to be lost with an error; of errors the one stays
+                        // that says that something may have been claimed.
+                        Err(error) => {
+                            let is_worse = |was: &Error| was.kind() != ErrorKind::Unknown;
+                            if failed.as_ref().is_none_or(is_worse) {
+                                failed = Some(error);
+                            }
+                        }
                     }
                 }
             }

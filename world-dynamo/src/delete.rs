@@ -8,7 +8,7 @@ use world_core::{Deleted, Error, ErrorKind, LogId, Position, Result, head};
 
 use crate::{
     batch::Batch,
-    error::{Stage, busy, nonsense},
+    error::{Stage, after_write, busy, nonsense},
     item::{Attributes, Item, Stamp, bytes, text},
     keys::{self, EXPIRES, HEAD, SK},
     request::{Sent, ask, send},
@@ -41,7 +41,8 @@ impl Store {
             let Some(old) = found else { return Ok(deleted) };
             let Some(tombstone) = tombstone else {
                 if deleted == Deleted::Done {
-                    self.remove(log, &old).await?;
+                    // It is hidden already, whatever comes now.
+                    self.remove(log, &old).await.map_err(after_write)?;
                 }
                 return Ok(deleted);
             };
@@ -59,7 +60,7 @@ impl Store {
                     found = Some(new);
                 }
                 Sent::Unmet(Some(item)) => found = Some(Item::stored(log, item)?),
-                Sent::Unmet(None) => found = self.get(log, HEAD).await?,
+                Sent::Unmet(None) => found = self.get(log, HEAD).await.map_err(after_write)?,
             }
         }
         Err(busy(log))

@@ -43,11 +43,14 @@ const PASSING: [&str; 7] = [
 ];
 
 /// What to make of an error of the SDK's.
-pub(crate) fn verdict<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Verdict {
+pub(crate) fn verdict<E>(error: &SdkError<E, HttpResponse>) -> Verdict
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
     match error {
         SdkError::ConstructionFailure(_) => REFUSED,
         SdkError::DispatchFailure(failure) if failure.is_user() => REFUSED,
-        SdkError::DispatchFailure(failure) if failure.is_other() => BUSY, // before it was sent
+        _ if has_source::<CredentialsError>(error) => BUSY, // before it was signed and sent
         SdkError::ServiceError(refusal) => {
             let code = refusal.err().code().unwrap_or_default();
             if PASSING.contains(&code) {
@@ -138,7 +141,8 @@ where
         Some((_, kind, what, help)) => (*kind, *what, *help),
         None => other(&error),
     };
-    let is_unsure = is_unsure && stage == Stage::Write && kind == ErrorKind::Unavailable;
+    // Whatever is refused now, it may have happened before.
+    let is_unsure = is_unsure && stage == Stage::Write;
     let kind = if is_unsure { ErrorKind::Unknown } else { kind };
     Error::new(kind, what).help(help).source(source(error))
 }
@@ -228,6 +232,16 @@ pub(crate) fn too_late(stage: Stage) -> Error {
     };
     Error::new(kind, "the answer came too late")
         .help("send the same bytes again; if answers are slow, raise timeout_ms")
+}
+
+/// An error that came after something was sent that may have happened.
+pub(crate) fn after_write(error: Error) -> Error {
+    if error.kind() != ErrorKind::Unavailable {
+        return error;
+    }
+    Error::new(ErrorKind::Unknown, "it may have happened, and what there is now is not known")
+        .help("send the same bytes again")
+        .source(error)
 }
 
 /// Something stored that this crate cannot have written.

@@ -71,7 +71,8 @@ impl Options {
 
     /// Sets into how many shards each queue is divided, 1 to [`SHARDS_MAX`], by default 4. It is
     /// decided when the World is made, and stored; a World that was made with another number is
-    /// refused. A shard takes about 500 claims a second of one queue; each look for work asks all.
+    /// refused. A shard takes about 250 drives a second of one queue, from claim to rest; each look for
+    /// work asks all shards.
     #[must_use]
     pub fn shards(mut self, shards: u16) -> Self {
         self.shards = Some(shards.clamp(1, SHARDS_MAX));

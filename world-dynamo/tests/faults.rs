@@ -15,9 +15,10 @@ use world_core::{
 };
 
 /// Each makes the first try of a request fail, and no further one.
-const ONCE: [Fault; 6] = [
+const ONCE: [Fault; 7] = [
     Lost,
     AnswerLost,
+    AnswerUnsent,
     AnswerCut,
     AnswerIs500,
     Refused(400, "ProvisionedThroughputExceededException", "slow down"),
@@ -171,6 +172,7 @@ async fn what_fails_for_good_says_whether_it_may_have_happened() {
     for (name, fault, kind, is_written) in [
         ("lost", Lost, Unknown, false),
         ("answers", AnswerLost, Unknown, true),
+        ("unsent", AnswerUnsent, Unknown, true),
         ("cut", AnswerCut, Unknown, true),
         ("500", AnswerIs500, Unknown, true),
         ("silent", Silence, Unknown, false),
@@ -208,14 +210,33 @@ async fn what_fails_for_good_says_whether_it_may_have_happened() {
         assert_eq!(letters(&scene.quiet, &log).await, "", "{reason}");
         assert_eq!(scene.world.append(&log, &new).await.unwrap(), committed(1), "{reason}");
     }
-    // One that may have happened, and is then throttled, may have happened.
-    let log = run("first lost, then slow");
-    scene.wire.next("PutItem", [AnswerLost]);
-    scene.wire.always("PutItem", throttled);
-    let new = append(0, "a", held());
+    // One that has happened, and of which then nothing can be read, may have happened.
+    let log = run("then unreadable");
+    scene.wire.next("TransactWriteItems", [AnswerLost]);
+    scene.wire.always("GetItem", throttled.clone());
+    let new = append(0, &long('a'), held());
     assert_eq!(scene.world.append(&log, &new).await.unwrap_err().kind(), Unknown);
     scene.wire.clear();
     assert_eq!(scene.world.append(&log, &new).await.unwrap(), committed(1));
+    let ended = append(1, "b", closer());
+    assert_eq!(scene.world.append(&log, &ended).await.unwrap(), committed(2));
+    scene.wire.always("Query", throttled.clone());
+    let error = scene.world.delete(&log, Position::new(2)).await.unwrap_err();
+    assert_eq!(error.kind(), Unknown, "{error}");
+    scene.wire.clear();
+    assert_eq!(scene.world.delete(&log, Position::new(2)).await.unwrap(), Deleted::Done);
+
+    // One that may have happened, and is then refused, may have happened.
+    let denied = Refused(400, "AccessDeniedException", "no");
+    for (name, then) in [("then slow", throttled), ("then denied", denied)] {
+        let log = run(name);
+        scene.wire.next("PutItem", [AnswerLost]);
+        scene.wire.always("PutItem", then);
+        let new = append(0, "a", held());
+        assert_eq!(scene.world.append(&log, &new).await.unwrap_err().kind(), Unknown, "{name}");
+        scene.wire.clear();
+        assert_eq!(scene.world.append(&log, &new).await.unwrap(), committed(1), "{name}");
+    }
 }
 
 /// A tail that is not copied stays where it is, until it is too long and a transaction moves it.

@@ -30,6 +30,8 @@ pub enum Fault {
     Lost,
     /// It arrives, and its answer does not.
     AnswerLost,
+    /// It arrives, and the connection is closed before the answer: hyper's word for that is another.
+    AnswerUnsent,
     /// It arrives, and the connection breaks in the middle of the answer's body.
     AnswerCut,
     /// It arrives, and the answer is that of a service with trouble of its own.
@@ -168,6 +170,11 @@ async fn meet(
         Fault::AnswerLost => {
             inner.call(request).await?;
             Err(broken())
+        }
+        Fault::AnswerUnsent => {
+            inner.call(request).await?;
+            let transient = Some(aws_smithy_types::retry::ErrorKind::TransientError);
+            Err(ConnectorError::other("incomplete message".into(), transient))
         }
         Fault::AnswerCut => {
             let answer = inner.call(request).await?;
