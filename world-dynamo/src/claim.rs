@@ -102,7 +102,7 @@ impl Store {
             let (ready, timed) = match found {
                 Ok(found) => found,
                 Err(error) => {
-                    failed = Some(error);
+                    failed = Some(worse(failed, error));
                     continue;
                 }
             };
@@ -123,14 +123,8 @@ impl Store {
                 for taken in join_all(asked).await {
                     match taken {
                         Ok(lease) => leases.extend(lease),
-                        // What was claimed is not to be lost with an error; of errors the one stays
-                        // that says that something may have been claimed.
-                        Err(error) => {
-                            let is_worse = |was: &Error| was.kind() != ErrorKind::Unknown;
-                            if failed.as_ref().is_none_or(is_worse) {
-                                failed = Some(error);
-                            }
-                        }
+                        // What was claimed is not to be lost with an error.
+                        Err(error) => failed = Some(worse(failed, error)),
                     }
                 }
             }
@@ -322,6 +316,11 @@ impl Store {
         self.remember(&log, seen);
         Ok(Renewed::Held { head })
     }
+}
+
+/// Of two errors the later one, unless the earlier says that something may have been claimed.
+fn worse(before: Option<Error>, error: Error) -> Error {
+    before.filter(|before| before.kind() == ErrorKind::Unknown).unwrap_or(error)
 }
 
 /// A run that stands in the index.
