@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use world_core::{
-    Append, Appended, By, LogId, Position, Record, Result,
+    Append, Appended, By, ErrorKind, LogId, Position, Record, Result,
     head::{self, Head, Ruling, Stored, Turn},
 };
 
@@ -14,6 +14,7 @@ use crate::{
     item::{Item, Stamp},
     keys::{self, HEAD, Life},
     known::Seen,
+    read::Pauses,
     request::Sent,
     store::Store,
     write::Write,
@@ -104,8 +105,12 @@ impl Store {
             Ok(Sent::Done(())) => Ok(Attempt::Answered(self.written(log, seen))),
             Ok(Sent::Unmet(Some(item))) => {
                 let item = Item::stored(log, item)?;
-                let view = self.with_records(log, append, Some(item), view.run).await?;
-                Ok(Attempt::again(view))
+                match self.with_records(log, append, Some(item), view.run).await {
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {
+                        self.look(log, append).await.map(Attempt::again)
+                    }
+                    view => view.map(Attempt::again),
+                }
             }
             Ok(Sent::Unmet(None)) => self.look(log, append).await.map(Attempt::again),
             Err(error) => {
@@ -134,8 +139,19 @@ impl Store {
         }
     }
 
-    /// What there is of a log.
+    /// What there is of a log. Where a record is missing it may be being removed, and is looked for
+    /// again.
     async fn look(&self, log: &LogId, append: &Append) -> Result<View> {
+        let mut pauses = Pauses::default();
+        loop {
+            match self.look_once(log, append).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt && pauses.wait().await => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn look_once(&self, log: &LogId, append: &Append) -> Result<View> {
         let run = match log {
             LogId::Stream(run, _) => self.get(&LogId::Run(run.clone()), HEAD).await?,
             LogId::Run(_) | LogId::Token(_) => None,
@@ -175,6 +191,7 @@ impl Store {
         let (head, run) = (seen.item.head.head, seen.item.head.run.as_ref());
         self.waiting.tell_log(log);
         if let Some(run) = run.filter(|run| matches!(run.turn, Turn::Ready { .. })) {
+            self.turns.is_ready(&run.new.queue);
             self.waiting.tell_queue(&run.new.queue);
         }
         if is_held(log, &seen.item) {

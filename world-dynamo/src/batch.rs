@@ -79,7 +79,9 @@ impl Batch {
             }
             (end, count) = (end + size, count + 1);
         }
-        parts.push(Self { bytes: self.bytes.slice(begin..), count });
+        if count > 0 {
+            parts.push(Self { bytes: self.bytes.slice(begin..), count });
+        }
         parts
     }
 
@@ -143,6 +145,7 @@ mod tests {
             found.extend(part.records(&log, Position::new(last)).unwrap());
         }
         assert_eq!(found, records);
+        assert_eq!(Batch::default().parts(), [], "no item stands for no records");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Claiming due runs: the index proposes, and the head item decides.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     num::NonZeroU32,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -32,6 +33,9 @@ const SPARE: usize = 8;
 /// The pages of candidates that one claim looks at in a shard and class, should nothing on the
 /// first be to be had.
 const PAGES_MAX: usize = 8;
+/// The runs that are passed over since they cannot be claimed, and for how long.
+const PASSED_OVER_MAX: usize = 1024;
+const PASSED_OVER: Duration = Duration::from_secs(60);
 /// The sets of queues that are remembered; beyond them all are forgotten, and begin anew.
 const REMEMBERED_MAX: usize = 4096;
 
@@ -52,6 +56,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Turns {
     rounds: Mutex<HashMap<Vec<Queue>, Round>>,
     classes: Vec<head::Turns>,
+    /// The runs that cannot be claimed as they are, and since when they are passed over.
+    bad: Mutex<(Option<Instant>, HashSet<RunId>)>,
 }
 
 #[derive(Debug)]
@@ -64,7 +70,35 @@ struct Round {
 impl Turns {
     pub(crate) fn new(shards: u16) -> Self {
         let classes = (0..shards).map(|_| head::Turns::default()).collect();
-        Self { rounds: Mutex::default(), classes }
+        Self { rounds: Mutex::default(), classes, bad: Mutex::default() }
+    }
+
+    /// Passes a run over for a while, so that it keeps no other from being looked at.
+    fn pass_over(&self, run: RunId) {
+        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        bad.0.get_or_insert_with(Instant::now);
+        if bad.1.len() < PASSED_OVER_MAX {
+            bad.1.insert(run);
+        }
+    }
+
+    /// The runs that are passed over at the moment.
+    fn bad(&self) -> HashSet<RunId> {
+        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        if bad.0.is_some_and(|since| since.elapsed() >= PASSED_OVER) {
+            *bad = Default::default();
+        }
+        bad.1.clone()
+    }
+
+    /// This handle has made a run of this queue ready: the next look is not to wait.
+    pub(crate) fn is_ready(&self, queue: &Queue) {
+        let mut rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        for (queues, round) in rounds.iter_mut().filter(|(_, round)| round.looked.is_some()) {
+            if queues.contains(queue) {
+                round.looked = None;
+            }
+        }
     }
 
     /// The shards, from the one whose turn it is. Each process begins elsewhere, so that not all
@@ -97,7 +131,7 @@ impl Store {
     /// Takes leases: from the shards in turn, and in each from the ready and the timed in turn.
     pub(crate) async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
         let limit = usize::try_from(claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
-        let (mut leases, mut failed) = (Vec::new(), None);
+        let (mut leases, mut failed, mut asked_for) = (Vec::new(), None, HashSet::new());
         for (shard, found) in self.candidates(claim, limit).await {
             let (ready, timed) = match found {
                 Ok(found) => found,
@@ -115,8 +149,9 @@ impl Store {
             let mut next = turns.merge(&all, ready, timed).into_iter();
             while leases.len() < limit {
                 let wanted = (limit - leases.len()).min(AT_ONCE_MAX);
-                let asked: Vec<_> =
-                    next.by_ref().take(wanted).map(|one| self.take(claim, one)).collect();
+                // The index may show a run at two places for a moment: it is one run, and one lease.
+                let others = next.by_ref().filter(|one| asked_for.insert(one.run.clone()));
+                let asked: Vec<_> = others.take(wanted).map(|one| self.take(claim, one)).collect();
                 if asked.is_empty() {
                     break;
                 }
@@ -199,6 +234,8 @@ impl Store {
         wanted: usize,
     ) -> Result<(Vec<Candidate>, bool)> {
         let (mut found, mut from): (Vec<Candidate>, Option<Attributes>) = (Vec::new(), None);
+        let bad = self.turns.bad();
+        let limit = i32::try_from(wanted + bad.len()).unwrap_or(i32::MAX);
         for _ in 0..PAGES_MAX {
             let page = ask(Stage::Read, self.options.timeout, || {
                 self.client
@@ -210,12 +247,13 @@ impl Store {
                     .expression_attribute_values(":first", text(first))
                     .expression_attribute_values(":last", text(last))
                     .set_exclusive_start_key(from.clone())
-                    .limit(i32::try_from(wanted).unwrap_or(i32::MAX))
+                    .limit(limit)
                     .send()
             });
             let page = page.await?;
             let items = page.items.unwrap_or_default();
-            found.extend(items.iter().filter_map(|item| candidate(queue, item)));
+            let shown = items.iter().filter_map(|item| candidate(queue, item));
+            found.extend(shown.filter(|one| !bad.contains(&one.run)));
             from = page.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() || found.len() >= wanted {
                 break;
@@ -258,6 +296,7 @@ impl Store {
             // One run that cannot be claimed keeps no other from it.
             Err(error) if error.kind() == ErrorKind::Invalid => {
                 tracing::error!(%error, %log, "a due run cannot be claimed");
+                self.turns.pass_over(one.run);
                 return Ok(None);
             }
             Err(error) => return Err(error.log(log)),
@@ -310,8 +349,8 @@ impl Store {
         let head = item.head.head;
         // What of its tail has been copied stays known.
         let seen = match self.known.get(&log) {
-            Some(seen) => Seen { item, copied: seen.copied },
-            None => Seen::new(item),
+            Some(seen) if seen.item.life == item.life => Seen { item, copied: seen.copied },
+            _ => Seen::new(item),
         };
         self.remember(&log, seen);
         Ok(Renewed::Held { head })

@@ -25,7 +25,13 @@ impl Store {
         if seen.tail_left().bytes.len() < COPY_BYTES || !seen.copied.begin() {
             return;
         }
-        let tail = seen.tail_left(); // again: the copy before this one may have ended meanwhile
+        // Again: the copy before this one may have ended meanwhile, and nothing be left. An empty one in
+        // its place would hide what it holds.
+        let tail = seen.tail_left();
+        if tail.bytes.len() < COPY_BYTES {
+            seen.copied.end(None);
+            return;
+        }
         let (this, log, seen) = (Arc::clone(self), log.clone(), seen.clone());
         tokio::spawn(async move {
             let copied = this.copy(&log, &seen.item, &tail).await;

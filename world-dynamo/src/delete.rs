@@ -9,8 +9,8 @@ use world_core::{Deleted, Error, ErrorKind, LogId, Position, Result, head};
 use crate::{
     batch::Batch,
     error::{Stage, after_write, busy, nonsense},
-    item::{Attributes, Item, Stamp, bytes, text},
-    keys::{self, EXPIRES, HEAD, SK},
+    item::{Attributes, Item, LIFE, Stamp, bytes, text},
+    keys::{self, EXPIRES, HEAD, Life},
     request::{Sent, ask, send},
     store::{Store, key},
     write::Write,
@@ -66,41 +66,60 @@ impl Store {
         Err(busy(log))
     }
 
-    /// Removes what a tombstone hides, and then lets it run out.
+    /// Removes what a tombstone hides, and then lets it run out. Only what is of its life: the same
+    /// name may have another by the time that this is done.
     async fn remove(&self, log: &LogId, tombstone: &Item) -> Result<()> {
-        let mut from = None;
+        if let LogId::Run(_) = log {
+            let streams = keys::streams(tombstone.life);
+            for stream in self.items_under(log, &streams).await? {
+                if let Some(AttributeValue::B(life)) = stream.get(LIFE)
+                    && let Ok(life) = <[u8; 8]>::try_from(life.as_ref())
+                {
+                    self.remove_under(log, &keys::batches(Life(life))).await?;
+                }
+            }
+            self.remove_under(log, &streams).await?;
+        }
+        self.remove_under(log, &keys::batches(tombstone.life)).await?;
+        self.expire(log, tombstone).await
+    }
+
+    /// Removes the items of a partition whose sort keys begin with this.
+    async fn remove_under(&self, log: &LogId, begin: &str) -> Result<()> {
+        let keys = self.items_under(log, begin).await?.into_iter().map(|mut item| {
+            item.remove(LIFE);
+            item
+        });
+        let keys: Vec<Attributes> = keys.collect();
+        for some in keys.chunks(AT_ONCE) {
+            self.remove_items(some).await?;
+        }
+        Ok(())
+    }
+
+    /// The keys of those items, and the lives that they say.
+    async fn items_under(&self, log: &LogId, begin: &str) -> Result<Vec<Attributes>> {
+        let (mut found, mut from) = (Vec::new(), None);
         loop {
             let page = ask(Stage::Read, self.options.timeout, || {
-                let query = self
-                    .client
+                self.client
                     .query()
                     .table_name(&self.table)
                     .consistent_read(true)
-                    .projection_expression("pk, sk")
+                    .projection_expression("pk, sk, life")
+                    .key_condition_expression("pk = :pk AND begins_with(sk, :begin)")
                     .expression_attribute_values(":pk", text(keys::partition(log)))
-                    .set_exclusive_start_key(from.clone());
-                // A token may live again meanwhile: only what is of its life now ended is removed.
-                match log {
-                    LogId::Token(_) => query
-                        .key_condition_expression("pk = :pk AND begins_with(sk, :life)")
-                        .expression_attribute_values(":life", text(keys::batches(tombstone.life))),
-                    _ => query.key_condition_expression("pk = :pk"),
-                }
-                .send()
+                    .expression_attribute_values(":begin", text(begin))
+                    .set_exclusive_start_key(from.clone())
+                    .send()
             });
             let page = page.await?;
-            let is_kept = |key: &Attributes| key.get(SK) == Some(&text(HEAD));
-            let keys: Vec<Attributes> =
-                page.items.unwrap_or_default().into_iter().filter(|key| !is_kept(key)).collect();
-            for some in keys.chunks(AT_ONCE) {
-                self.remove_items(some).await?;
-            }
+            found.extend(page.items.unwrap_or_default());
             from = page.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
-                break;
+                return Ok(found);
             }
         }
-        self.expire(log, tombstone).await
     }
 
     async fn remove_items(&self, keys: &[Attributes]) -> Result<()> {

@@ -55,7 +55,7 @@ where
             let code = refusal.err().code().unwrap_or_default();
             if PASSING.contains(&code) {
                 BUSY
-            } else if refusal.raw().status().is_server_error() {
+            } else if refusal.raw().status().is_server_error() || is_unreadable(refusal.raw()) {
                 LOST
             } else {
                 REFUSED
@@ -63,6 +63,11 @@ where
         }
         _ => LOST,
     }
+}
+
+/// Whether it is no refusal at all: the service has done it, and its answer cannot be read.
+fn is_unreadable(answer: &HttpResponse) -> bool {
+    answer.status().is_success()
 }
 
 /// What the service's refusals mean, by their code.
@@ -166,6 +171,16 @@ where
         }
         SdkError::ServiceError(refusal) if refusal.raw().status().is_server_error() => {
             (Unavailable, "the service could not do it", "try again")
+        }
+        SdkError::ServiceError(refusal) if is_unreadable(refusal.raw()) => (
+            Unavailable,
+            "the answer cannot be read",
+            "look at the endpoint: something else may answer there",
+        ),
+        SdkError::ServiceError(refusal)
+            if PASSING.contains(&refusal.err().code().unwrap_or_default()) =>
+        {
+            (Unavailable, "the service puts it off", "try again, and do less at once")
         }
         SdkError::ServiceError(_) => (
             Invalid,

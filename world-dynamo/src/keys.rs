@@ -67,9 +67,14 @@ pub(crate) const fn runs() -> &'static str {
     RUN
 }
 
+/// What the sort keys of the streams of a run of this life begin with.
+pub(crate) fn streams(run: Life) -> String {
+    format!("s/{run}/")
+}
+
 /// The sort key of a stream's head item; its run is of this life.
 pub(crate) fn stream(run: Life, stream: &StreamName) -> String {
-    format!("s/{run}/{}", stream.as_str())
+    format!("{}{}", streams(run), stream.as_str())
 }
 
 /// What the sort keys of all batches of a log of this life begin with.

@@ -1,9 +1,10 @@
 //! Reading: the head item, and the batch items below its tail.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
+use tokio::time::sleep;
 use world_core::{ErrorKind, LogId, Page, Position, Record, Result, head};
 
 use crate::{
@@ -17,8 +18,29 @@ use crate::{
     write::{FIRST, RECORDS},
 };
 
-/// How often a log is read again whose records are being removed, or of which one is missing.
-const TRIES_MAX: usize = 4;
+/// How often a log is looked at again of which a record is missing, and the first pause before that;
+/// each is twice as long as the one before, 620 ms in all.
+const LOOKS_MAX: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The pauses before a record counts as missing. It may be being removed, with its log; and a
+/// transaction's items need not be seen together (read-committed isolation: "DynamoDB transaction
+/// isolation levels" in its developer guide).
+#[derive(Debug, Default)]
+pub(crate) struct Pauses(u32);
+
+impl Pauses {
+    /// Waits for another look; false once there were enough.
+    pub(crate) async fn wait(&mut self) -> bool {
+        if self.0 >= LOOKS_MAX {
+            return false;
+        }
+        sleep(PAUSE * 2_u32.pow(self.0)).await;
+        self.0 += 1;
+        true
+    }
+}
+
 /// The most batch items of one page; each has a record that the one before has not.
 const BATCHES_MAX: u32 = 1000;
 
@@ -30,27 +52,19 @@ impl Store {
         after: Position,
         limit: NonZeroU32,
     ) -> Result<Page> {
-        let mut before: Option<Item> = None;
-        for _ in 0..TRIES_MAX {
+        let mut pauses = Pauses::default();
+        loop {
             let Some(item) = self.seen(log).await? else {
                 return Ok(Page { records: Vec::new(), head: Position::START });
             };
             if item.head.deleted {
                 return Ok(Page { records: Vec::new(), head: item.head.head });
             }
-            let page = self.page(log, &item, after, limit).await;
-            match page {
-                // It may be being removed; if not, it is missing.
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    if before.is_some_and(|before| before.life == item.life) {
-                        return Err(error);
-                    }
-                    before = Some(item);
-                }
+            match self.page(log, &item, after, limit).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt && pauses.wait().await => {}
                 other => return other,
             }
         }
-        Err(corrupt(log, None, "a log that is made and removed all the time"))
     }
 
     /// The head item of a log, if it is there and its run, if it is a stream, is not deleted.
@@ -158,7 +172,7 @@ fn stored(log: &LogId, mut item: Attributes) -> Result<(Batch, Position)> {
         Some(AttributeValue::B(bytes)) => Batch::stored(Bytes::from(bytes.into_inner())),
         _ => None,
     };
-    let batch = batch.ok_or_else(wrong)?;
+    let batch = batch.filter(|batch| batch.count > 0).ok_or_else(wrong)?;
     let is_whole = first.is_some_and(|first| first.checked_add(batch.count) == Some(end.get() + 1));
     if is_whole { Ok((batch, end)) } else { Err(wrong()) }
 }

@@ -131,9 +131,11 @@ where
             }
             // What failed before says more than that the last try took too long.
             Err(_) => {
-                return Err(
-                    failed.map_or_else(|| too_late(stage), |error| explain(stage, true, error))
-                );
+                return Err(match failed {
+                    None => too_late(stage),
+                    Some((_, true)) => in_the_way(stage, true),
+                    Some((error, false)) => explain(stage, true, error),
+                });
             }
         };
         let refusal = error.as_service_error();
@@ -151,7 +153,7 @@ where
         if is_last || !(verdict.is_passing || is_passing) {
             return Err(explain(stage, is_unsure, error));
         }
-        failed = Some(error);
+        failed = Some((error, is_passing));
         sleep(drawn).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

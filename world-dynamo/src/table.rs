@@ -61,15 +61,20 @@ pub(crate) async fn create(client: &Client, name: &str, options: &Options) -> Re
     let made = ask(Stage::Write, options.timeout, make).await;
     if let Err(error) = made {
         // A table of this name that is there, or is being made: the look says which.
-        if describe(client, name, options).await.is_err() {
+        let may_be_there = error.kind() == ErrorKind::Unknown;
+        if !may_be_there && describe(client, name, options).await.is_err() {
             return Err(error);
         }
     }
     let (deadline, mut pause) = (Instant::now() + MADE_WITHIN, LOOK);
     loop {
-        let table = describe(client, name, options).await?;
-        fits(&table)?;
-        match is_ready(&table) {
+        // Just made, it may not be found yet: what describes a table is eventually consistent.
+        let ready = match describe(client, name, options).await {
+            Ok(table) => fits(&table).map(|()| is_ready(&table))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(error),
+            Err(error) => return Err(error),
+        };
+        match ready {
             Ok(()) => break,
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(_) => sleep(pause).await,
@@ -83,7 +88,12 @@ pub(crate) async fn create(client: &Client, name: &str, options: &Options) -> Re
             let switch = client.update_time_to_live().table_name(name);
             switch.time_to_live_specification(spec.clone()).send()
         };
-        ask(Stage::Write, options.timeout, switch).await?;
+        // Another may have switched it on just now, which the service allows once an hour.
+        if let Err(error) = ask(Stage::Write, options.timeout, switch).await
+            && ttl(client, name, options).await?.is_none()
+        {
+            return Err(error);
+        }
     }
     check(client, name, options).await
 }

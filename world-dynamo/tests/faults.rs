@@ -103,6 +103,76 @@ async fn l5_a_claim_whose_answer_is_lost_is_one_claim() {
     }
 }
 
+/// A run may stand in the index at two places for a moment.
+#[tokio::test]
+async fn l1_a_run_that_the_index_shows_twice_is_given_once() {
+    let scene = Scene::new().await;
+    scene.quiet.append(&run("r"), &append(0, "a", creator(Due::Now, None))).await.unwrap();
+    let place = |due: &str| {
+        format!(r#"{{"pk":{{"S":"run/r"}},"sk":{{"S":"head"}},"due":{{"S":"{due}"}}}}"#)
+    };
+    // Where it stands, and where a claim of this ticket would have it stand.
+    let (ready, timed) = (place("r001700000000000"), place("t001700000000000"));
+    let twice = format!(r#"{{"Count":2,"Items":[{ready},{timed}]}}"#);
+    scene.wire.next("Query", [Says(200, twice.clone()), Says(200, twice)]);
+    let leases = scene.world.claim(&claim(1, 5)).await.unwrap();
+    assert_eq!(leases.len(), 1, "{leases:?}");
+}
+
+#[tokio::test]
+async fn l2_runs_that_cannot_be_claimed_keep_no_other_from_it() {
+    let scene = Scene::new().await;
+    for number in 0..90 {
+        let name = format!("bad{number}");
+        scene.quiet.append(&run(&name), &append(0, "a", creator(Due::Now, None))).await.unwrap();
+        let text =
+            |text: String| dynamodb_servers::aws_sdk_dynamodb::types::AttributeValue::S(text);
+        let edit = scene.client.update_item().table_name(&scene.table);
+        let edit = edit.key("pk", text(format!("run/{name}"))).key("sk", text("head".to_owned()));
+        let edit = edit.update_expression("SET attempt = :x");
+        edit.expression_attribute_values(":x", text("x".to_owned())).send().await.unwrap();
+    }
+    let good = Append { at: at(1), ..append(0, "a", creator(Due::Now, None)) };
+    scene.quiet.append(&run("good"), &good).await.unwrap();
+    let mut claimed = Vec::new();
+    for number in 0..20 {
+        claimed.extend(scene.world.claim(&claim(100 + number, 1)).await.unwrap());
+    }
+    let claimed: Vec<_> = claimed.iter().map(|lease| lease.run.as_str()).collect();
+    assert_eq!(claimed, ["good"]);
+}
+
+/// What this handle makes ready between a claim and a wait is not waited for.
+#[tokio::test]
+async fn a_run_made_ready_after_a_claim_ends_the_wait_at_once() {
+    let scene = Scene::new().await;
+    let options = world_dynamo::Options::new().poll(Duration::from_secs(60));
+    let world = world_dynamo::DynamoWorld::from_client(&scene.client, &scene.table, options);
+    let world = world.await.unwrap();
+    assert_eq!(world.claim(&claim(1, 1)).await.unwrap(), []);
+    world.append(&run("r"), &append(0, "a", creator(Due::Now, None))).await.unwrap();
+    let queues = vec![Queue::new("q").unwrap()];
+    let wait = Wait { queues, logs: Vec::new(), at_most: Duration::from_secs(60) };
+    let waited = tokio::time::timeout(Duration::from_secs(20), world.wait(&wait)).await;
+    waited.expect("it waits for the next look").unwrap();
+}
+
+/// The items of a transaction need not be seen together: a batch may be seen after its head item.
+#[tokio::test]
+async fn r3_a_batch_that_is_not_seen_yet_is_looked_for_again() {
+    let scene = Scene::new().await;
+    let log = run("r");
+    scene.quiet.append(&log, &append(0, &long('a'), held())).await.unwrap();
+    let nothing = || Says(200, r#"{"Count":0,"Items":[]}"#.to_owned());
+    scene.wire.next("Query", [nothing(), nothing(), nothing()]);
+    assert_eq!(letters(&scene.world, &log).await, "a");
+    // The same where it is compared (rule A6).
+    scene.wire.next("Query", [nothing(), nothing(), nothing()]);
+    let again = append(0, &long('a'), held());
+    assert_eq!(scene.world.append(&log, &again).await.unwrap(), committed(1));
+    assert!(scene.wire.is_done());
+}
+
 /// A claim until the very time at which the run is due leaves that time as it is.
 #[tokio::test]
 async fn l5_a_claim_that_is_born_expired_is_one_claim_too() {
@@ -176,6 +246,7 @@ async fn what_fails_for_good_says_whether_it_may_have_happened() {
         ("cut", AnswerCut, Unknown, true),
         ("500", AnswerIs500, Unknown, true),
         ("silent", Silence, Unknown, false),
+        ("unreadable", Says(200, "<html>".to_owned()), Unknown, false),
         ("slow", throttled.clone(), Unavailable, false),
         ("denied", Refused(400, "AccessDeniedException", "no"), ErrorKind::Unsuitable, false),
     ] {
@@ -196,6 +267,13 @@ async fn what_fails_for_good_says_whether_it_may_have_happened() {
         assert_eq!(error.unwrap_err().kind(), Unavailable, "{name}");
         scene.wire.clear();
     }
+    // A transaction that is put off first, and then not answered, may have happened.
+    let log = run("put off, then silent");
+    scene.wire.next("TransactWriteItems", [Cancelled("TransactionConflict")]);
+    scene.wire.always("TransactWriteItems", Silence);
+    let error = scene.world.append(&log, &append(0, &long('a'), held())).await.unwrap_err();
+    assert_eq!(error.kind(), Unknown, "{error}");
+    scene.wire.clear();
     for (reason, kind) in [
         ("TransactionConflict", Unavailable),
         ("ThrottlingError", Unavailable),

@@ -96,6 +96,49 @@ async fn d2_a_deleted_token_goes_on_from_its_head_with_nothing_of_before() {
     assert_eq!(letters_from(&scene.quiet, &log, 0).await, "");
 }
 
+/// A removal that is repeated, and so late that the id has another life.
+#[tokio::test]
+async fn d1_a_late_removal_takes_nothing_of_a_later_life() {
+    let scene = Scene::new().await;
+    let (log, chunks, world) = (run("r"), stream("r", "out"), &scene.world);
+    world.append(&log, &append(0, &long('a'), held())).await.unwrap();
+    world.append(&log, &append(1, "b", closer())).await.unwrap();
+    assert_eq!(world.delete(&log, Position::new(2)).await.unwrap(), Deleted::Done);
+    scene.wire.always("Query", Late(Duration::from_millis(300)));
+    let again = async { world.delete(&log, Position::new(2)).await.unwrap() };
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(100)).await; // its first look is behind it
+        expire(&scene, "run/r").await;
+        scene.quiet.append(&log, &append(0, &long('c'), held())).await.unwrap();
+        scene.quiet.append(&chunks, &append(0, &long('x'), owner(1, None))).await.unwrap();
+    };
+    let (again, ()) = tokio::join!(again, meanwhile);
+    assert_eq!(again, Deleted::Done);
+    scene.wire.clear();
+    assert_eq!(letters(&scene.quiet, &log).await, "c");
+    assert_eq!(letters(&scene.quiet, &chunks).await, "x");
+}
+
+/// Tags that are set while a copy is under way let another begin when nothing is left to copy.
+#[tokio::test]
+async fn a_copy_of_nothing_takes_no_other_ones_place() {
+    let scene = Scene::new().await;
+    for round in 0..20 {
+        let (log, world) = (run(&format!("r{round}")), &scene.world);
+        world.append(&log, &append(0, &"a".repeat(500), held())).await.unwrap();
+        for _ in 0..4 {
+            let tags = Some(vec![Tag::from_bytes([round; 16])]);
+            let by = By::Owner { ticket: ticket(1), close: false, rest: None, tags };
+            let tag = Append { records: Vec::new(), ..append(1, "", by) };
+            assert_eq!(world.append(&log, &tag).await.unwrap(), committed(1));
+        }
+        for number in 1..4 {
+            world.append(&log, &append(number, "b", owner(1, None))).await.unwrap();
+        }
+        assert_eq!(letters(&scene.quiet, &log).await, "abbb");
+    }
+}
+
 /// A deletion that was cut short hides everything, and is completed by the next one.
 #[tokio::test]
 async fn d1_a_deletion_that_was_cut_short_is_completed() {

@@ -1,6 +1,6 @@
 //! Items that were edited by hand.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use dynamodb_servers::aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use world_core::{ErrorKind::Corrupt, *};
@@ -105,9 +105,11 @@ async fn a_head_item_that_was_edited_is_corrupt_and_keeps_nobody_from_the_others
 
         let other = run("other");
         world.append(&other, &append(0, "a", creator(Due::Now, None))).await.unwrap();
+        // One that has not passed it over before.
+        let (_, claimer) = scene.another(Duration::from_secs(20)).await;
         let mut claimed = Vec::new();
         for _ in 0..3 {
-            claimed.extend(world.claim(&claim(9, 5)).await.unwrap());
+            claimed.extend(claimer.claim(&claim(9, 5)).await.unwrap());
         }
         let mut claimed: Vec<_> = claimed.iter().map(|lease| lease.run.as_str()).collect();
         claimed.sort_unstable();
