@@ -70,34 +70,36 @@ impl Store {
     /// name may have another by the time that this is done.
     async fn remove(&self, log: &LogId, tombstone: &Item) -> Result<()> {
         if let LogId::Run(_) = log {
-            let streams = keys::streams(tombstone.life);
-            for stream in self.items_under(log, &streams).await? {
+            let streams = self.items_under(log, &keys::streams(tombstone.life)).await?;
+            for stream in &streams {
                 if let Some(AttributeValue::B(life)) = stream.get(LIFE)
                     && let Ok(life) = <[u8; 8]>::try_from(life.as_ref())
                 {
-                    self.remove_under(log, &keys::batches(Life(life))).await?;
+                    self.remove_batches(log, Life(life)).await?;
                 }
             }
-            self.remove_under(log, &streams).await?;
+            self.remove_items(streams).await?;
         }
-        self.remove_under(log, &keys::batches(tombstone.life)).await?;
+        self.remove_batches(log, tombstone.life).await?;
         self.expire(log, tombstone).await
     }
 
-    /// Removes the items of a partition whose sort keys begin with this.
-    async fn remove_under(&self, log: &LogId, begin: &str) -> Result<()> {
-        let keys = self.items_under(log, begin).await?.into_iter().map(|mut item| {
+    async fn remove_batches(&self, log: &LogId, life: Life) -> Result<()> {
+        self.remove_items(self.items_under(log, &keys::batches(life)).await?).await
+    }
+
+    /// Removes items, by their keys, as many at once as the service takes.
+    async fn remove_items(&self, mut items: Vec<Attributes>) -> Result<()> {
+        for item in &mut items {
             item.remove(LIFE);
-            item
-        });
-        let keys: Vec<Attributes> = keys.collect();
-        for some in keys.chunks(AT_ONCE) {
-            self.remove_items(some).await?;
+        }
+        for some in items.chunks(AT_ONCE) {
+            self.remove_some(some).await?;
         }
         Ok(())
     }
 
-    /// The keys of those items, and the lives that they say.
+    /// The items whose sort keys begin with this: their keys, and the lives that they say.
     async fn items_under(&self, log: &LogId, begin: &str) -> Result<Vec<Attributes>> {
         let (mut found, mut from) = (Vec::new(), None);
         loop {
@@ -122,7 +124,7 @@ impl Store {
         }
     }
 
-    async fn remove_items(&self, keys: &[Attributes]) -> Result<()> {
+    async fn remove_some(&self, keys: &[Attributes]) -> Result<()> {
         let requests = keys.iter().map(|key| {
             let delete = DeleteRequest::builder().set_key(Some(key.clone())).build();
             let delete = delete.map_err(|error| nonsense().source(error))?;

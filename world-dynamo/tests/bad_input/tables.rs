@@ -9,12 +9,21 @@ use dynamodb_servers::{
             TimeToLiveSpecification,
         },
     },
-    client, shared,
+    builder, client, shared,
 };
 use world_core::ErrorKind::{Corrupt, NotFound, Unsuitable, Unsupported};
 use world_dynamo::{DynamoWorld, Options};
 
-use crate::{kit::fresh_table, said};
+use crate::{
+    kit::{
+        fresh_table,
+        wire::{
+            Fault::{Refused, Says},
+            Wire,
+        },
+    },
+    said,
+};
 
 fn keys(hash: &str, range: Option<&str>) -> Vec<KeySchemaElement> {
     let key = |name: &str, kind| {
@@ -59,6 +68,22 @@ async fn a_table_that_is_not_there_is_not_made_by_itself() {
         let error = DynamoWorld::from_client(&client, &name, Options::new()).await.unwrap_err();
         said(&error, NotFound, "there is no such table in this region");
     }
+}
+
+/// What describes a table may not know yet of one that was just made.
+#[tokio::test]
+async fn a_table_that_is_made_and_not_found_yet_is_waited_for() {
+    let (wire, endpoint, name) = (Wire::default(), shared().unwrap(), fresh_table());
+    let client = Client::from_conf(builder(&endpoint).http_client(wire.clone()).build());
+    let not_yet = || Refused(400, "ResourceNotFoundException", "not yet");
+    wire.next("DescribeTable", [not_yet(), not_yet()]);
+    DynamoWorld::create_table(&client, &name, Options::new()).await.unwrap();
+    assert!(wire.is_done());
+    // One whose time to live another has switched on at the same time.
+    wire.next("DescribeTimeToLive", [Says(200, r#"{"TimeToLiveDescription":{}}"#.to_owned())]);
+    wire.next("UpdateTimeToLive", [Refused(400, "ValidationException", "once an hour")]);
+    DynamoWorld::create_table(&client, &name, Options::new()).await.unwrap();
+    assert!(wire.is_done());
 }
 
 #[tokio::test]
