@@ -142,7 +142,7 @@ async fn a_copy_of_nothing_takes_no_other_ones_place() {
 /// A deletion that was cut short hides everything, and is completed by the next one.
 #[tokio::test]
 async fn d1_a_deletion_that_was_cut_short_is_completed() {
-    let scene = Scene::within(Duration::from_millis(200)).await;
+    let scene = Scene::within(Duration::from_millis(600)).await;
     let (log, world) = (run("r"), &scene.world);
     world.append(&log, &append(0, &long('a'), held())).await.unwrap();
     world.append(&log, &append(1, "b", closer())).await.unwrap();

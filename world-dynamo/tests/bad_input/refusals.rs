@@ -65,7 +65,7 @@ async fn errors(scene: &Scene, fault: Fault) -> Vec<(&'static str, Error)> {
 
 #[tokio::test]
 async fn a_refusal_that_lasts_is_said_by_each_method_and_nothing_happens() {
-    let scene = Scene::within(Duration::from_millis(100)).await;
+    let scene = Scene::within(Duration::from_millis(250)).await;
     scene.quiet.append(&run("r"), &append(0, "a", held())).await.unwrap();
     for (fault, kind, words) in REFUSALS {
         for (method, error) in errors(&scene, fault.clone()).await {
@@ -81,7 +81,7 @@ async fn a_refusal_that_lasts_is_said_by_each_method_and_nothing_happens() {
 
 #[tokio::test]
 async fn what_is_no_dynamodb_is_an_error_that_says_so() {
-    let scene = Scene::within(Duration::from_millis(100)).await;
+    let scene = Scene::within(Duration::from_millis(250)).await;
     for (status, body) in [
         (200, "<html>It works!</html>"),
         (200, "{}"),
@@ -116,7 +116,7 @@ async fn what_is_no_dynamodb_is_an_error_that_says_so() {
 
 #[tokio::test]
 async fn no_error_shows_a_ticket_or_a_body() {
-    let scene = Scene::within(Duration::from_millis(100)).await;
+    let scene = Scene::within(Duration::from_millis(250)).await;
     let (world, log) = (&scene.world, run("r"));
     world.append(&log, &append(0, "hunter2", held())).await.unwrap();
     let shown = |error: &Error| {

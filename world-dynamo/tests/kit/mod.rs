@@ -15,6 +15,9 @@ use wire::Wire;
 use world_core::*;
 use world_dynamo::{DynamoWorld, Options};
 
+/// How long a request may take whose time does not matter.
+const LONG: Duration = Duration::from_secs(20);
+
 const T: u64 = 1_700_000_000_000;
 
 pub fn at(millis: u64) -> Timestamp {
@@ -146,19 +149,19 @@ impl Scene {
     }
 
     pub async fn new() -> Self {
-        Self::within(Duration::from_secs(20)).await
+        Self::within(LONG).await
     }
 
     /// The same, with the longest that a request with all its tries may take.
     pub async fn within(timeout: Duration) -> Self {
         let endpoint = shared().unwrap();
         let (table, client) = (fresh_table(), client(&endpoint));
-        let quick = || Options::new().poll(Duration::from_millis(10)).timeout(timeout);
+        let quick = |timeout| Options::new().poll(Duration::from_millis(10)).timeout(timeout);
         DynamoWorld::create_table(&client, &table, Options::new()).await.unwrap();
         let wire = Wire::default();
         let disturbed = Client::from_conf(builder(&endpoint).http_client(wire.clone()).build());
-        let world = DynamoWorld::from_client(&disturbed, &table, quick()).await.unwrap();
-        let quiet = DynamoWorld::from_client(&client, &table, quick()).await.unwrap();
+        let world = DynamoWorld::from_client(&disturbed, &table, quick(timeout)).await.unwrap();
+        let quiet = DynamoWorld::from_client(&client, &table, quick(LONG)).await.unwrap();
         wire.clear();
         Self { wire, world, quiet, client, table }
     }
