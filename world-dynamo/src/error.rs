@@ -32,11 +32,10 @@ const BUSY: Verdict = Verdict { may_have_happened: false, is_passing: true };
 const LOST: Verdict = Verdict { may_have_happened: true, is_passing: true };
 
 /// What the service says when it has not done it, and may do it soon.
-const PASSING: [&str; 7] = [
+const PASSING: [&str; 6] = [
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
-    "ThrottlingError", // the reason of a cancelled transaction
     "ThrottlingException",
     "TransactionConflictException",
     "TransactionInProgressException",

@@ -21,6 +21,7 @@ mod read;
 mod request;
 mod store;
 mod table;
+mod turns;
 #[cfg(feature = "url")]
 mod url;
 mod wait;

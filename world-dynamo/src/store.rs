@@ -6,7 +6,6 @@ use aws_sdk_dynamodb::{Client, config::retry::RetryConfig, types::AttributeValue
 use world_core::{Error, ErrorKind, LogId, Result};
 
 use crate::{
-    claim::Turns,
     error::Stage,
     item::{Attributes, Item, number, text},
     keys::{self, HEAD, META, PK, SK},
@@ -14,6 +13,7 @@ use crate::{
     options::{Options, SHARDS_MAX},
     request::{Sent, ask, send},
     table,
+    turns::Turns,
     wait::Waiting,
 };
 

@@ -44,12 +44,6 @@ impl Metered {
     pub fn all(&self) -> u64 {
         self.requests.values().sum()
     }
-
-    /// Requests of one operation that were answered.
-    #[must_use]
-    pub fn of(&self, operation: &str) -> u64 {
-        self.requests.get(operation).copied().unwrap_or_default()
-    }
 }
 
 /// Counts what the requests of a client cost; give a clone to its configuration as an interceptor.
