@@ -36,6 +36,7 @@ mod listing;
 mod look;
 pub mod model;
 mod needs;
+mod pace;
 mod part;
 mod report;
 mod rule;

@@ -15,6 +15,7 @@ use crate::{
     case::Case,
     factory::Factory,
     failure::{Failure, Verdict},
+    pace::{self, stretched},
     settings::Settings,
     subject::{Subject, Tally},
     watch::Watch,
@@ -92,37 +93,47 @@ fn in_runtime(case: &Case, subject: Subject) -> Verdict {
     verdict.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))
 }
 
-/// Waits for the case's verdict, until it or one of its store calls has taken too long.
+/// Waits for the case's verdict, until it or one of its store calls has taken too long for the
+/// pace at which the machine works.
 fn the_end(
     ended: &Receiver<Verdict>,
     watch: &Watch,
     settings: &Settings,
     began: Instant,
 ) -> Verdict {
+    let mut slowdown = 1.0;
     loop {
-        let (now, left) = (Instant::now(), settings.bound.saturating_sub(began.elapsed()));
+        let bound = stretched(settings.bound, slowdown);
+        let (now, left) = (Instant::now(), bound.saturating_sub(began.elapsed()));
         // A call that begins while we wait is overdue no sooner than after the bound of a call.
-        let until_overdue = watch.first_overdue().map(|end| end.saturating_duration_since(now));
+        let end = watch.first_overdue(slowdown);
+        let until_overdue = end.map(|end| end.saturating_duration_since(now));
         let wait = left.min(settings.call_bound).min(until_overdue.unwrap_or(Duration::MAX));
         if let Ok(verdict) = ended.recv_timeout(wait) {
             return verdict;
         }
-        if let Some(call) = watch.overdue() {
+        if watch.overdue(slowdown).is_none() && began.elapsed() < bound {
+            continue;
+        }
+        slowdown = pace::slowdown();
+        if let Some(call) = watch.overdue(slowdown) {
             return Err(Failure::hung(format!("{call} ({} sets the bound)", Settings::CALL_BOUND)));
         }
-        if began.elapsed() >= settings.bound {
-            return Err(hung(watch, settings.bound));
+        if began.elapsed() >= stretched(settings.bound, slowdown) {
+            return Err(hung(watch, began.elapsed()));
         }
     }
 }
 
-fn hung(watch: &Watch, bound: Duration) -> Failure {
+fn hung(watch: &Watch, after: Duration) -> Failure {
     let under_way = watch.under_way();
     let calls = if under_way.is_empty() {
         "no store call is under way".to_owned()
     } else {
         under_way.join("; ")
     };
-    let (bound, variable) = (bound.as_secs_f64(), Settings::BOUND);
-    Failure::hung(format!("it has not ended within {bound} s ({variable} sets the bound): {calls}"))
+    let (after, variable) = (after.as_secs_f64(), Settings::BOUND);
+    Failure::hung(format!(
+        "it has not ended within {after:.1} s ({variable} sets the bound): {calls}"
+    ))
 }

@@ -14,6 +14,9 @@ use crate::site::Site;
 /// | `CONFORMANCE_CALL_BOUND` | the most seconds a store call may take | 30 |
 /// | `CONFORMANCE_IGNORE_MISSING` | `1`: what needs a server that is missing is ignored, not failed | |
 /// | `CONFORMANCE_KEEP` | anything: the directories of sites are kept | |
+///
+/// The bounds are those of an idle machine. Once one has passed, the suite measures how much slower
+/// other programs make this one, and stretches the bound by as much, at most 64 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The first seed.

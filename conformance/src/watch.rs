@@ -15,7 +15,10 @@ use std::{
 
 use futures::FutureExt;
 
-use crate::failure::{Failure, panic_text};
+use crate::{
+    failure::{Failure, panic_text},
+    pace::stretched,
+};
 
 pub(crate) use world::Watched;
 
@@ -108,15 +111,16 @@ impl Watch {
         self.state().under_way.values().map(UnderWay::line).collect()
     }
 
-    /// When the first of the calls under way has taken too long.
-    pub(crate) fn first_overdue(&self) -> Option<Instant> {
-        self.state().under_way.values().filter_map(UnderWay::end).min()
+    /// When the first of the calls under way has taken too long, on a machine that is slowed down
+    /// so many times.
+    pub(crate) fn first_overdue(&self, slowdown: f64) -> Option<Instant> {
+        self.state().under_way.values().filter_map(|call| call.end(slowdown)).min()
     }
 
-    /// A call that has taken too long.
-    pub(crate) fn overdue(&self) -> Option<String> {
+    /// A call that has taken too long, on a machine that is slowed down so many times.
+    pub(crate) fn overdue(&self, slowdown: f64) -> Option<String> {
         let now = Instant::now();
-        let is_over = |call: &&UnderWay| call.end().is_some_and(|end| end <= now);
+        let is_over = |call: &&UnderWay| call.end(slowdown).is_some_and(|end| end <= now);
         self.state().under_way.values().find(is_over).map(UnderWay::line)
     }
 
@@ -163,8 +167,8 @@ impl Watch {
 }
 
 impl UnderWay {
-    fn end(&self) -> Option<Instant> {
-        self.since.checked_add(self.bound)
+    fn end(&self, slowdown: f64) -> Option<Instant> {
+        self.since.checked_add(stretched(self.bound, slowdown))
     }
 
     fn line(&self) -> String {

@@ -211,7 +211,7 @@ async fn the_output_of_a_run_whose_worker_was_aborted_is_heard_of_from_another_e
     worker.abort();
     clock.set(clock.now().plus(Duration::from_secs(60)));
     let other = second.spawn_worker();
-    let output = tokio::time::timeout(Duration::from_secs(10), run.output()).await;
+    let output = tokio::time::timeout(Duration::from_secs(120), run.output()).await;
     assert_eq!(output.expect("the handle asks the store").unwrap(), 7);
     other.shutdown().await;
 }

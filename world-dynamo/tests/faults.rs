@@ -146,14 +146,14 @@ async fn l2_runs_that_cannot_be_claimed_keep_no_other_from_it() {
 #[tokio::test]
 async fn a_run_made_ready_after_a_claim_ends_the_wait_at_once() {
     let scene = Scene::new().await;
-    let options = world_dynamo::Options::new().poll(Duration::from_secs(60));
+    let options = world_dynamo::Options::new().poll(world_dynamo::POLL_MAX);
     let world = world_dynamo::DynamoWorld::from_client(&scene.client, &scene.table, options);
     let world = world.await.unwrap();
     assert_eq!(world.claim(&claim(1, 1)).await.unwrap(), []);
     world.append(&run("r"), &append(0, "a", creator(Due::Now, None))).await.unwrap();
     let queues = vec![Queue::new("q").unwrap()];
-    let wait = Wait { queues, logs: Vec::new(), at_most: Duration::from_secs(60) };
-    let waited = tokio::time::timeout(Duration::from_secs(20), world.wait(&wait)).await;
+    let wait = Wait { queues, logs: Vec::new(), at_most: Duration::from_secs(3600) };
+    let waited = tokio::time::timeout(world_dynamo::POLL_MAX / 2, world.wait(&wait)).await;
     waited.expect("it waits for the next look").unwrap();
 }
 

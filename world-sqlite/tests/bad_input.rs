@@ -146,7 +146,7 @@ async fn met(dir: &TempDir, keys: Keyring, hours: u64) -> Error {
     let engine = engine(dir.path(), keys, hours);
     let worker = engine.spawn_worker();
     let healthy = engine.client().start(CHAIN, 5).await.unwrap();
-    timeout(Duration::from_secs(10), healthy.output()).await.unwrap().unwrap();
+    timeout(Duration::from_secs(120), healthy.output()).await.unwrap().unwrap();
     let named = || {
         let text = traced().text();
         text[before..].lines().any(|line| line.starts_with("ERROR") && line.contains("run=victim"))
@@ -169,7 +169,7 @@ async fn heals(dir: &TempDir) {
     let worker = engine.spawn_worker();
     for id in ["victim", "other"] {
         let output = engine.client().run(CARD, id).unwrap().output();
-        let output = timeout(Duration::from_secs(10), output).await.unwrap().unwrap();
+        let output = timeout(Duration::from_secs(120), output).await.unwrap().unwrap();
         assert_eq!(output, format!("{CANARY} {id}-1-2-3"));
     }
     worker.shutdown().await;
@@ -423,7 +423,7 @@ async fn a_file_that_another_program_locks_is_unavailable_and_then_goes_on() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{text}");
     assert!(text.contains("during") && text.contains("busy_timeout_ms"), "{text}");
     conn.execute_batch("ROLLBACK").unwrap();
-    let wanted = timeout(Duration::from_secs(20), run.output()).await.unwrap().unwrap();
+    let wanted = timeout(Duration::from_secs(120), run.output()).await.unwrap().unwrap();
     let after = client.start(CHAIN, 5).id("during").await.unwrap();
     assert_eq!(after.output().await.unwrap(), wanted);
     let log = client.run(CHAIN, "before").unwrap().log().await.unwrap();
@@ -528,7 +528,7 @@ async fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
     let worker = engine.spawn_worker();
     for n in 0..=full {
         let run = engine.client().start(FILL, n).id(format!("fill-{n}")).await.unwrap();
-        let output = timeout(Duration::from_secs(10), run.output()).await.unwrap().unwrap();
+        let output = timeout(Duration::from_secs(120), run.output()).await.unwrap().unwrap();
         assert_eq!(output, n);
         let log = engine.client().run(FILL, &format!("fill-{n}")).unwrap().log().await.unwrap();
         let _ = workflows::told(&log);

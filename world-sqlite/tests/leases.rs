@@ -172,7 +172,7 @@ async fn l5_a_claim_raises_attempt_an_owners_records_set_it_to_1_and_a_rest_to_0
 /// Waits while the other does something that ends the wait.
 async fn ends(world: &SqliteWorld, wait: &Wait, other: impl Future<Output = Appended>) {
     let both = async { tokio::join!(world.wait(wait), other) };
-    let (waited, _) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+    let (waited, _) = tokio::time::timeout(Duration::from_secs(120), both).await.unwrap();
     waited.unwrap();
 }
 

@@ -96,7 +96,7 @@ fn an_owner_that_was_stopped_past_its_lease_writes_nothing_more() {
             }
             for (id, workflow, _) in &runs {
                 let handle = engine.client().run(*workflow, id).unwrap();
-                let ended = tokio::time::timeout(Duration::from_secs(20), handle.output()).await;
+                let ended = tokio::time::timeout(Duration::from_secs(120), handle.output()).await;
                 assert!(ended.is_ok(), "{id} never ends");
             }
             worker.shutdown().await;

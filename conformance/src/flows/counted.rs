@@ -10,10 +10,11 @@ use world_core::{
 use super::public_test_key;
 use crate::{
     failure::{Failure, Verdict},
+    pace::within,
     subject::Subject,
 };
 
-/// The most real time of anything whose calls are counted.
+/// The most real time of anything whose calls are counted, on an idle machine.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 
 /// A handle whose calls are counted.
@@ -45,7 +46,7 @@ impl Counted {
 
 /// Ends a case that waits for what never comes.
 pub(crate) async fn soon<T>(what: &str, coming: impl Future<Output = T>) -> Verdict<T> {
-    tokio::time::timeout(HANGS_AFTER, coming)
+    within(HANGS_AFTER, coming)
         .await
-        .map_err(|_| Failure::failed(format!("{what} has not come within {HANGS_AFTER:?}")))
+        .map_err(|waited| Failure::failed(format!("{what} has not come within {waited:.0?}")))
 }

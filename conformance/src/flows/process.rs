@@ -17,6 +17,7 @@ use super::{
 use crate::{
     corpus::Sample,
     failure::{Failure, Verdict},
+    pace::within,
     subject::Subject,
 };
 
@@ -29,7 +30,7 @@ const TURNS_MAX: u32 = 500;
 /// How often a client asks again that was told nothing.
 const TRIES_MAX: u32 = 40;
 
-/// The most real time of one run: nothing here waits for the machine's clock.
+/// The most real time of one run on an idle machine: nothing here waits for the machine's clock.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// One run of a sample.
@@ -179,13 +180,12 @@ impl Process {
                 },
             }
         };
-        match tokio::time::timeout(HANGS_AFTER, life).await {
-            Ok(ended) => ended,
-            Err(_) => Err(Failure::failed(format!(
-                "{} has not ended within {HANGS_AFTER:?}, on a clock that waits for nothing",
+        within(HANGS_AFTER, life).await.unwrap_or_else(|waited| {
+            Err(Failure::failed(format!(
+                "{} has not ended within {waited:.0?}, on a clock that waits for nothing",
                 flow.run
-            ))),
-        }
+            )))
+        })
     }
 
     async fn live(&self, flow: &Flow) -> Verdict<Result<String, RunError>> {

@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::{Error, Server, run};
+use crate::pace;
 
-/// The longest a server may take until it can be used.
-const READY_SECONDS: u64 = 60;
+/// The longest a server may take until it can be used, on an idle machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often it is asked whether it can be.
 const ASKED_EVERY: Duration = Duration::from_millis(20);
@@ -59,10 +60,12 @@ pub(super) fn start(
             return Err(Error(format!("the server {name} has ended with status {status}{said}")));
         }
         let Err(error) = ready(&server) else { return Ok(server) };
-        if began.elapsed() >= Duration::from_secs(READY_SECONDS) {
-            let said = said(&server);
+        if began.elapsed() >= READY_WITHIN
+            && began.elapsed() >= pace::stretched(READY_WITHIN, pace::slowdown())
+        {
+            let (after, said) = (began.elapsed().as_secs(), said(&server));
             return Err(Error(format!(
-                "the server {name} was not ready within {READY_SECONDS} s: {error}{said}"
+                "the server {name} was not ready within {after} s: {error}{said}"
             )));
         }
         thread::sleep(ASKED_EVERY); // a server of any kind tells nobody when it is ready

@@ -78,7 +78,7 @@ async fn what_one_handle_commits_the_other_reads_and_is_woken_by() {
     };
     let token = token();
     let both = async { tokio::join!(one.wait(&wait), appended(&other, &token, 0)) };
-    tokio::time::timeout(Duration::from_secs(20), both).await.unwrap().0.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), both).await.unwrap().0.unwrap();
     assert_eq!(one.read_all(&token).await.unwrap().records, append(&token, 0).records);
 }
 

@@ -113,7 +113,7 @@ async fn a_wait_ends_with_a_commit_of_another_handle_or_its_time() {
     wait.at_most = Duration::MAX;
     let (log, create) = (run("r"), create(None));
     let both = async { tokio::join!(world.wait(&wait), other.append(&log, &create)) };
-    tokio::time::timeout(Duration::from_secs(20), both).await.unwrap().0.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), both).await.unwrap().0.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Waiting is a hint on which no rule rests: it only has to end in time, and not to fail.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join;
 use tokio::time::timeout;
@@ -11,6 +11,7 @@ use crate::{
     claimer::commits,
     failure::{Failure, Verdict},
     kit::*,
+    pace::within,
     subject::Subject,
 };
 
@@ -27,13 +28,11 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Waits, and fails when the wait does or when it goes on far beyond its deadline.
 async fn ends(world: &dyn World, wait: &Wait, what: &str) -> Verdict {
-    let began = Instant::now();
-    match timeout(wait.at_most + BOUND, world.wait(wait)).await {
+    match within(wait.at_most + BOUND, world.wait(wait)).await {
         Ok(waited) => Ok(waited.map_err(|error| Failure::from(error).while_doing(what))?),
-        Err(_) => Err(Failure::failed(format!(
-            "a wait of at most {:?} has not ended after {:?}: {what}",
-            wait.at_most,
-            began.elapsed()
+        Err(after) => Err(Failure::failed(format!(
+            "a wait of at most {:?} has not ended after {after:?}: {what}",
+            wait.at_most
         ))),
     }
 }
