@@ -224,4 +224,6 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/replay.md")]
+#[doc = include_str!("../docs/recipes.md")]
+#[doc = include_str!("../docs/operating.md")]
 struct Documents;

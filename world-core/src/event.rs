@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use zeroize::Zeroize;
 
 use crate::{
@@ -137,7 +138,19 @@ pub struct Seen {
 }
 
 /// Why a step or a run ended without a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It serializes with its fields' names, for an answer to a client or a log; the event log has an
+/// encoding of its own.
+///
+/// ```
+/// # use world_core::event::{Failure, FailureKind};
+/// let failure =
+///     Failure { kind: FailureKind::TimedOut, message: "no answer".into(), causes: Vec::new() };
+/// let json = serde_json::to_string(&failure)?;
+/// assert_eq!(json, r#"{"kind":"timed_out","message":"no answer","causes":[]}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// What kind of end it was.
     pub kind: FailureKind,
@@ -148,7 +161,10 @@ pub struct Failure {
 }
 
 /// How a step or run came to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// It serializes as the variant's name in snake case: `timed_out`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailureKind {
     /// The code returned an error, and no attempts were left.

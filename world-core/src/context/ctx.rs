@@ -58,6 +58,10 @@ impl Ctx {
     ///   `Some(None)` come back as `None`, and a `Vec<u8>` is shorter as `serde_bytes::ByteBuf`.
     /// - A result may take as much as the World's limit for a record once it is sealed, 1 MiB in
     ///   memory and on SQLite; a larger one is a failed step.
+    /// - The type of the body's error must be known, and a body that only returns `Ok` does not say
+    ///   it: `async || Ok(7)` does not compile, nor does one that uses `?` before it.
+    ///   `anyhow::Ok(7)` is the shortest form that infers the type, and `Ok::<_, StepError>(7)` the
+    ///   one without another crate. A body that ends in a call whose error is known needs neither.
     /// - A body must not block its thread: give blocking work to `tokio::task::spawn_blocking`.
     ///
     /// ```

@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
 use super::engine::Inner;
@@ -114,7 +114,18 @@ impl From<Error> for RunError {
 }
 
 /// Where a run stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It serializes with the variant's name in snake case as `status` beside the variant's fields.
+///
+/// ```
+/// # use world_core::Status;
+/// let blocked = Status::Blocked { why: "this worker has no workflow charge".into() };
+/// let json = serde_json::to_string(&blocked)?;
+/// assert_eq!(json, r#"{"status":"blocked","why":"this worker has no workflow charge"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Status {
     /// It has not ended.
