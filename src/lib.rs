@@ -178,10 +178,10 @@
 //!
 //! | feature | adds | least Rust |
 //! |---|---|---|
-//! | `sqlite` (default) | `sqlite:` URLs, [`SqliteWorld`] | 1.89 |
-//! | `redis` | `redis:`, `redis+unix:` and `redis-cluster:` URLs, [`RedisWorld`] | 1.89 |
+//! | `sqlite` (default) | `sqlite:` URLs, `SqliteWorld` | 1.89 |
+//! | `redis` | `redis:`, `redis+unix:` and `redis-cluster:` URLs, `RedisWorld` | 1.89 |
 //! | `redis-tls` | `rediss:` and `rediss-cluster:` URLs | 1.89 |
-//! | `dynamo` | `dynamodb:` URLs, [`DynamoWorld`] | 1.94.1 |
+//! | `dynamo` | `dynamodb:` URLs, `DynamoWorld` | 1.94.1 |
 //! | none | `memory:` URLs, the engine, your own Worlds | 1.89 |
 
 #![forbid(unsafe_code)]
