@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use world_core::{Append, Appended, By, Claim, Due, Lease, LogId, RunId, Ticket, World};
+use world_core::{Append, Appended, By, Claim, Due, Lease, LogId, Release, RunId, Ticket, World};
 
 use crate::{
     failure::{Failure, Verdict, ensure, ensure_eq},
@@ -36,12 +36,12 @@ pub(crate) fn by(ticket: Ticket) -> By {
 
 /// The owner under a ticket that a claim gave, who gives the run back.
 pub(crate) fn rest_by(ticket: Ticket, due: Due) -> By {
-    By::Owner { ticket, close: false, rest: Some(due), tags: None }
+    By::Owner { ticket, close: false, rest: Some(Release::driven(due)), tags: None }
 }
 
 /// The owner under a ticket that a claim gave, who closes the run.
 pub(crate) fn close_by(ticket: Ticket, rest: Option<Due>) -> By {
-    By::Owner { ticket, close: true, rest, tags: None }
+    By::Owner { ticket, close: true, rest: rest.map(Release::driven), tags: None }
 }
 
 /// An append that is to commit, since nothing stands against it.
@@ -94,6 +94,7 @@ impl Claimer {
             now: at(now),
             until: at(until),
             limit: count(limit),
+            except: Vec::new(),
         };
         let leases = self.world.claim(&claim).await?;
         let given = leases.len();

@@ -4,8 +4,8 @@
 use std::num::NonZeroU32;
 
 use world_core::{
-    Append, Appended, By, Claim, Due, KeyId, Kind, LogId, NewRun, Position, Queue, Record, RunId,
-    Sealed, StreamName, Ticket, Timestamp, Token, WorkflowName,
+    Append, Appended, By, Claim, Due, KeyId, Kind, LogId, NewRun, Position, Queue, Record, Release,
+    RunId, Sealed, StreamName, Ticket, Timestamp, Token, WorkflowName,
 };
 
 pub(crate) const FAR: Timestamp = Timestamp::MAX;
@@ -98,11 +98,11 @@ pub(crate) fn owner(number: u8) -> By {
 }
 
 pub(crate) fn rest(number: u8, due: Due) -> By {
-    By::Owner { ticket: ticket(number), close: false, rest: Some(due), tags: None }
+    By::Owner { ticket: ticket(number), close: false, rest: Some(Release::driven(due)), tags: None }
 }
 
 pub(crate) fn close(number: u8, rest: Option<Due>) -> By {
-    By::Owner { ticket: ticket(number), close: true, rest, tags: None }
+    By::Owner { ticket: ticket(number), close: true, rest: rest.map(Release::driven), tags: None }
 }
 
 pub(crate) fn claim(names: &[&str], number: u8, now: u64, until: u64, limit: u32) -> Claim {
@@ -112,5 +112,6 @@ pub(crate) fn claim(names: &[&str], number: u8, now: u64, until: u64, limit: u32
         now: at(now),
         until: at(until),
         limit: count(limit),
+        except: Vec::new(),
     }
 }

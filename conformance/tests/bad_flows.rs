@@ -85,8 +85,8 @@ impl World for Bad {
                 }
             }
             How::WakesAtOnce => {
-                if let By::Owner { rest: Some(due), close: false, .. } = &mut append.by {
-                    *due = Due::Now;
+                if let By::Owner { rest: Some(release), close: false, .. } = &mut append.by {
+                    release.due = Due::Now;
                 }
             }
             _ => {}

@@ -81,7 +81,7 @@ use crate::{
     ids::{LogId, Position, RunId, Timestamp},
     lease::{Claim, Lease, Renewed, Ticket},
     list::Deleted,
-    record::{Append, Appended, By, Kind, Record},
+    record::{Append, Appended, By, Kind, Record, Release},
 };
 
 pub use listing::{after, list};
@@ -256,11 +256,14 @@ fn run_after(append: &Append, run: Option<&Run>) -> Result<Run> {
             if let Some(tags) = tags {
                 Arc::make_mut(&mut run.new).tags.clone_from(tags);
             }
-            if !append.records.is_empty() {
-                run.attempt = PROGRESS;
-            }
-            if let Some(due) = rest {
-                run.attempt = 0;
+            // L5: what a worker notes about a run that it cannot drive is no progress.
+            run.attempt = match rest {
+                Some(Release { driven: true, .. }) => 0,
+                Some(Release { driven: false, .. }) => run.attempt.saturating_sub(1),
+                None if append.records.is_empty() => run.attempt,
+                None => PROGRESS,
+            };
+            if let Some(Release { due, .. }) = rest {
                 run.turn = Turn::rest(*due, append.at);
             }
             Ok(run)
@@ -304,11 +307,14 @@ impl Plain {
 }
 
 /// Rules on a claim of one run: the head to store and the lease to give, or `None` when the run
-/// is not due (rules L1, L2, L5).
+/// is not due or the claimer stands back from it (rules L1, L2, L5, L6).
 #[must_use]
 pub fn claim(run: &RunId, head: &Head, claim: &Claim) -> Option<(Head, Lease)> {
     let state = head.run.as_ref()?;
     if head.deleted || !state.turn.is_due(claim.now) || !claim.queues.contains(&state.new.queue) {
+        return None;
+    }
+    if claim.except.contains(run) && matches!(state.turn.place(), Some((Class::Timed, _))) {
         return None;
     }
     let attempt = state.attempt.saturating_add(1);

@@ -4,7 +4,10 @@ use std::{fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Position, Queue, RunId, Timestamp};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    ids::{Position, Queue, RunId, Timestamp},
+};
 
 /// 128 random bits that prove a lease: whoever replaces them fences the one before out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,6 +47,29 @@ pub struct Claim {
     pub until: Timestamp,
     /// The most leases to give; there may be fewer, though more are due (rule L2).
     pub limit: NonZeroU32,
+    /// Runs that the claimer stands back from, for it could not drive them: at most
+    /// [`Claim::EXCEPT_MAX`], in any order. They are passed over until an outsider makes them
+    /// ready (rule L6).
+    pub except: Vec<RunId>,
+}
+
+impl Claim {
+    /// The most runs that one claim excepts.
+    pub const EXCEPT_MAX: usize = 256;
+
+    /// Checks what every World must refuse before any I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for more than [`Claim::EXCEPT_MAX`] runs in `except`.
+    pub fn check(&self) -> Result<()> {
+        if self.except.len() > Self::EXCEPT_MAX {
+            let (len, max) = (self.except.len(), Self::EXCEPT_MAX);
+            let what = format!("a claim that excepts {len} runs, where {max} are the most");
+            return Err(Error::new(ErrorKind::Invalid, what)
+                .help("except the runs that failed last, and let the others be claimed again"));
+        }
+        Ok(())
+    }
 }
 
 /// The right to drive one run until a time.
@@ -53,8 +79,8 @@ pub struct Lease {
     pub run: RunId,
     /// What proves it.
     pub ticket: Ticket,
-    /// How often the run has been claimed since its last progress or rest, this time included: above 1,
-    /// workers have died with it (rule L5).
+    /// How often the run has been claimed since its last progress or rest, this time included and
+    /// those that were given back undriven left out: above 1, workers have died with it (rule L5).
     pub attempt: u32,
     /// When it runs out, unless it is renewed.
     pub until: Timestamp,

@@ -37,5 +37,5 @@ pub use ids::{
 pub use lease::{Claim, Lease, Renewed, Ticket};
 pub use list::{Cursor, Deleted, List, Phase, PhaseKind, RunMeta, RunPage};
 pub use memory::MemoryWorld;
-pub use record::{Append, Appended, By, Due, Kind, NewRun, Page, Record, Sealed};
+pub use record::{Append, Appended, By, Due, Kind, NewRun, Page, Record, Release, Sealed};
 pub use world::{Limits, Wait, World, WorldExt, WorldInfo};

@@ -112,6 +112,7 @@ impl World for MemoryWorld {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        claim.check()?;
         Ok(self.state().claim(claim))
     }
 

@@ -95,8 +95,8 @@ pub enum By {
         ticket: Ticket,
         /// Closes the run for good; needs a record.
         close: bool,
-        /// Gives the lease back and says when the run next wants a worker.
-        rest: Option<Due>,
+        /// Gives the lease back.
+        rest: Option<Release>,
         /// Replaces the run's tags.
         tags: Option<Vec<Tag>>,
     },
@@ -132,6 +132,33 @@ pub enum Due {
     At(Timestamp),
     /// Not before an outsider appends: parked.
     Never,
+}
+
+/// How an owner gives its lease back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Release {
+    /// When the run next wants a worker.
+    pub due: Due,
+    /// Whether the run was driven. Without it the claim counts as if it had not been made, and no
+    /// record of the same append counts as progress (rule L5).
+    pub driven: bool,
+}
+
+impl Release {
+    /// Gives back a run that was driven: its claims are counted from 0 again.
+    #[must_use]
+    pub const fn driven(due: Due) -> Self {
+        Self { due, driven: true }
+    }
+
+    /// Gives back a run that this owner could not drive: its claims count as before this one.
+    ///
+    /// An owner that then [excepts](crate::Claim::except) the run names a time, `Due::At(now)` for
+    /// at once: a run that is due `Now` is given to it again (rule L6).
+    #[must_use]
+    pub const fn undriven(due: Due) -> Self {
+        Self { due, driven: false }
+    }
 }
 
 /// The ordinary answers to an append: values, not errors.

@@ -273,6 +273,7 @@ impl<S: Store> World for Transacted<S> {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        claim.check()?;
         let claim = claim.clone();
         self.change(move |tx, turns| tx.claim(&claim, turns), |leases| !leases.is_empty()).await
     }

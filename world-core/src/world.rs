@@ -38,7 +38,8 @@ use crate::{
 /// | L2 | a due run is claimed eventually: oldest first within a shard among the ready and among the timed, neither starving the other, shards in turn; a claim may return fewer than there are. Due = its time has come, or its lease ran out |
 /// | L3 | an append or renewal under a ticket that is not the current one changes nothing; an expired ticket that nobody replaced is current |
 /// | L4 | an outsider's append to a run log makes the run due at once, unless it is leased; it never ends, shortens or moves a lease |
-/// | L5 | a claim raises `attempt`; an owner's append with records sets it to 1, for the claim under way; a rest sets it to 0 |
+/// | L5 | a claim raises `attempt`; an owner's append with records sets it to 1, for the claim under way; a rest of a run that was driven sets it to 0, and one of a run that was not (with records or without) takes the claim back: one less, and never below 0 |
+/// | L6 | a claim passes over a run that it excepts while that run is timed (its time has come, or its lease ran out), and gets those behind it all the same, however many it excepts; one that is ready, as an outsider makes it (L4), is given all the same. More than [`Claim::EXCEPT_MAX`] are `Invalid`, before any I/O |
 /// | T1 | a token log exists from its first append, takes only `Outsider`, and is never due, leased or closed; a stream log takes only `Owner` (its run's current ticket, no close, no rest) while its run is open, first at expected 0; `Creator` is for run logs; any other pairing is `Invalid` |
 /// | D1 | only a closed run is deleted, and a token log only at its stated head; delete hides a run and its streams first, then removes; it may be repeated |
 /// | D2 | a deleted id stays spent (at least 7 days): every append to it is `NotOpen`; a deleted token log keeps its head as long, and goes on from there, so a late resend conflicts |
@@ -74,10 +75,10 @@ pub trait World: Debug + Send + Sync + 'static {
     /// `Unavailable`, or `Corrupt` when what is stored cannot be a record.
     async fn read(&self, log: &LogId, after: Position, limit: NonZeroU32) -> Result<Page>;
 
-    /// Takes leases on due runs (rules L1, L2, L5). A lost answer is a lost lease: it runs out.
+    /// Takes leases on due runs (rules L1, L2, L5, L6). A lost answer is a lost lease: it runs out.
     ///
     /// # Errors
-    /// `Unavailable` or `Unknown`; a claim is never sent again. `Regressed`, with nothing claimed,
+    /// `Invalid` before any I/O; `Unavailable` or `Unknown`; a claim is never sent again. `Regressed`, with nothing claimed,
     /// for the first claim of its queues after the store may have lost what it acknowledged:
     /// whoever keeps programs from before has to drop them. The next claim claims.
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>>;

@@ -11,8 +11,8 @@ use std::{error::Error, num::NonZeroU32, time::Duration};
 use dynamodb_servers::{Meter, Metered, Private, aws_sdk_dynamodb::Client, builder};
 use world_core::{
     Append, By, Claim, Ctx, Due, Engine, KeyId, Kind, LogId, NewRun, Position, Queue, Record,
-    RunId, Sealed, StepError, StreamName, Ticket, Timestamp, Token, Workflow, WorkflowName, World,
-    WorldExt, seal::Key,
+    Release, RunId, Sealed, StepError, StreamName, Ticket, Timestamp, Token, Workflow,
+    WorkflowName, World, WorldExt, seal::Key,
 };
 use world_dynamo::{DynamoWorld, Options};
 
@@ -124,7 +124,7 @@ async fn calls(server: &Private) -> Result<()> {
     let close = By::Owner {
         ticket: Ticket::from_bytes([3; 16]),
         close: true,
-        rest: Some(Due::Never),
+        rest: Some(Release::driven(Due::Never)),
         tags: None,
     };
     let _ = counted.taken().await;
@@ -260,7 +260,12 @@ fn leased() -> By {
 }
 
 fn owner(number: u8, rest: Option<Due>) -> By {
-    By::Owner { ticket: Ticket::from_bytes([number; 16]), close: false, rest, tags: None }
+    By::Owner {
+        ticket: Ticket::from_bytes([number; 16]),
+        close: false,
+        rest: rest.map(Release::driven),
+        tags: None,
+    }
 }
 
 fn claim(number: u8) -> Claim {
@@ -270,5 +275,6 @@ fn claim(number: u8) -> Claim {
         now: NOW,
         until: UNTIL,
         limit: NonZeroU32::MIN,
+        except: Vec::new(),
     }
 }

@@ -89,10 +89,11 @@ impl Store {
     async fn candidates(&self, claim: &Claim, limit: usize) -> Vec<(u16, Result<ByClass>)> {
         let timed = due((Class::Timed, Timestamp::ZERO));
         let queues: BTreeSet<&Queue> = claim.queues.iter().collect();
+        let except: HashSet<&RunId> = claim.except.iter().collect();
         let mut looks = Vec::new();
         for shard in self.turns.shards(&claim.queues) {
             for queue in &queues {
-                let look = self.due_now(shard, queue, claim.now, limit + SPARE);
+                let look = self.due_now(shard, queue, claim.now, limit + SPARE, &except);
                 looks.push(look.map(move |found| (shard, found)).boxed());
             }
         }
@@ -116,27 +117,29 @@ impl Store {
         sorted.collect()
     }
 
-    /// The runs of a queue that are due: the oldest of the ready, and the oldest of the timed.
+    /// The runs of a queue that are due: the oldest of the ready, and the oldest of the timed but for
+    /// those that the claim excepts (rule L6).
     async fn due_now(
         &self,
         shard: u16,
         queue: &Queue,
         now: Timestamp,
         wanted: usize,
+        except: &HashSet<&RunId>,
     ) -> Result<Vec<Candidate>> {
         let ready = due((Class::Ready, Timestamp::ZERO));
         let timed = due((Class::Timed, Timestamp::ZERO));
         let now = due((Class::Timed, now));
-        let (mut found, is_cut) = self.due(shard, queue, &ready, &now, wanted).await?;
+        let (mut found, is_cut) = self.due(shard, queue, &ready, &now, wanted, except).await?;
         // The ready stand first; where they fill the page, the timed were not seen.
         if is_cut && found.last().is_some_and(|last| last.due < timed) {
-            found.extend(self.due(shard, queue, &timed, &now, wanted).await?.0);
+            found.extend(self.due(shard, queue, &timed, &now, wanted, except).await?.0);
         }
         Ok(found)
     }
 
-    /// The runs of a queue that stand between these places in the index, and whether there may be
-    /// more.
+    /// The runs of a queue that stand between these places in the index, but for the timed that are
+    /// excepted, and whether there may be more.
     pub(crate) async fn due(
         &self,
         shard: u16,
@@ -144,10 +147,15 @@ impl Store {
         first: &str,
         last: &str,
         wanted: usize,
+        except: &HashSet<&RunId>,
     ) -> Result<(Vec<Candidate>, bool)> {
         let (mut found, mut from): (Vec<Candidate>, Option<Attributes>) = (Vec::new(), None);
         let bad = self.turns.bad();
-        let limit = i32::try_from(wanted + bad.len()).unwrap_or(i32::MAX);
+        let timed = due((Class::Timed, Timestamp::ZERO));
+        let is_passed_over = |one: &Candidate| {
+            bad.contains(&one.run) || one.due >= timed && except.contains(&one.run)
+        };
+        let limit = i32::try_from(wanted + bad.len() + except.len()).unwrap_or(i32::MAX);
         for _ in 0..PAGES_MAX {
             let page = ask(Stage::Read, self.options.timeout, || {
                 self.client
@@ -165,7 +173,7 @@ impl Store {
             let page = page.await?;
             let items = page.items.unwrap_or_default();
             let shown = items.iter().filter_map(|item| candidate(queue, item));
-            found.extend(shown.filter(|one| !bad.contains(&one.run)));
+            found.extend(shown.filter(|one| !is_passed_over(one)));
             from = page.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() || found.len() >= wanted {
                 break;

@@ -1,7 +1,7 @@
 //! Waiting for a change: this handle's own is told, all others are looked for.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::ready,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
@@ -88,7 +88,7 @@ impl Store {
     async fn has_ready(&self, shard: u16, queue: &Queue) -> Result<bool> {
         let first = due((Class::Ready, Timestamp::ZERO));
         let last = due((Class::Ready, Timestamp::MAX));
-        Ok(!self.due(shard, queue, &first, &last, 1).await?.0.is_empty())
+        Ok(!self.due(shard, queue, &first, &last, 1, &HashSet::new()).await?.0.is_empty())
     }
 }
 

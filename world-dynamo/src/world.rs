@@ -111,6 +111,7 @@ impl World for DynamoWorld {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        claim.check()?;
         self.0.claim(claim).await
     }
 

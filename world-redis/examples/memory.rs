@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use redis::{Client, IntoConnectionInfo, aio::MultiplexedConnection};
 use world_core::{
-    Append, Appended, By, Deleted, Due, KeyId, Kind, LogId, NewRun, Position, Queue, Record, RunId,
-    Sealed, StreamName, Ticket, Timestamp, Token, WorkflowName, World,
+    Append, Appended, By, Deleted, Due, KeyId, Kind, LogId, NewRun, Position, Queue, Record,
+    Release, RunId, Sealed, StreamName, Ticket, Timestamp, Token, WorkflowName, World,
 };
 use world_redis::{Options, RedisWorld};
 
@@ -169,7 +169,12 @@ async fn create(world: &RedisWorld, number: u64, due: Due) -> Result<()> {
 
 async fn close(world: &RedisWorld, number: u64) -> Result<()> {
     create(world, number, Due::Now).await?;
-    let by = By::Owner { ticket: TICKET, close: true, rest: Some(Due::Never), tags: None };
+    let by = By::Owner {
+        ticket: TICKET,
+        close: true,
+        rest: Some(Release::driven(Due::Never)),
+        tags: None,
+    };
     append(world, &run(number).into(), 1, FIRST_BYTES, by).await
 }
 

@@ -1,7 +1,9 @@
 //! Appending: which script, with what.
 
 use redis::{FromRedisValue, ParsingError, Value};
-use world_core::{Append, Appended, By, Kind, LogId, NewRun, Position, Result, RunId, Ticket};
+use world_core::{
+    Append, Appended, By, Kind, LogId, NewRun, Position, Release, Result, RunId, Ticket,
+};
 
 use crate::{
     error::{Stage, corrupt, nonsense},
@@ -120,6 +122,7 @@ fn call(keys: &Keys, log: &LogId, append: &Append) -> Result<Call> {
             .arg(owner.closes)
             .arg(owner.turn)
             .arg(owner.time)
+            .arg(owner.driven)
             .arg(owner.tags)
             .arg(keys.ready(None))
         }
@@ -170,6 +173,7 @@ struct Owner {
     closes: &'static str,
     turn: &'static str,
     time: String,
+    driven: &'static str,
     tags: Vec<u8>,
 }
 
@@ -181,13 +185,15 @@ impl Owner {
             closes: flag(false),
             turn: "",
             time: state::time(append.at),
+            driven: flag(true),
             tags: b"-".to_vec(),
         };
         if let By::Owner { ticket, close, rest, tags } = &append.by {
             owner.ticket = state::ticket(ticket);
             owner.closes = flag(*close);
-            if let Some(due) = rest {
+            if let Some(Release { due, driven }) = rest {
                 (owner.turn, owner.time) = state::rest(*due, append.at);
+                owner.driven = flag(*driven);
             }
             if let Some(tags) = tags {
                 owner.tags = state::tags_bytes(tags);

@@ -33,7 +33,7 @@ impl Store {
         let turn = self.turns.next(&claim.queues, shards);
         let mut shards: Vec<Shard> = turn.shards(shards).collect();
         if shards.len() > 1 {
-            shards = self.due(shards.into_iter(), &claim.queues, Some(claim.now)).await?;
+            shards = self.due(shards.into_iter(), &claim.queues, Some(claim)).await?;
         }
         let changes = self.changes_told(&claim.queues).await?;
         let limit = usize::try_from(claim.limit.get()).unwrap_or(usize::MAX);
@@ -99,10 +99,10 @@ impl Store {
         self: &Arc<Self>,
         shards: impl Iterator<Item = Shard>,
         queues: &[Queue],
-        now: Option<Timestamp>,
+        claim: Option<&Claim>,
     ) -> Result<Vec<Shard>> {
         let asked = shards.map(|shard| {
-            let (this, call) = (Arc::clone(self), look(&self.keys, shard, queues, now));
+            let (this, call) = (Arc::clone(self), look(&self.keys, shard, queues, claim));
             // A task of its own, so that a silent server is found out also if nobody waits for it.
             let asking = tokio::spawn(async move { this.server.read::<bool>(&call).await });
             async move {
@@ -220,21 +220,36 @@ fn distinct(queues: &[Queue]) -> Vec<&str> {
     distinct
 }
 
-/// The call that says whether a shard has a due run: with `now` also one whose time has come.
-fn look(keys: &Keys, shard: Shard, queues: &[Queue], now: Option<Timestamp>) -> Call {
-    let after = now.map_or_else(String::new, |now| state::millis(now.as_millis() + 1));
-    Call::new(&LOOK_SCRIPT, [keys.runs(shard), keys.due(shard)]).arg(after).args(distinct(queues))
+/// The runs of a shard that a claim excepts.
+fn excepted<'a>(keys: &Keys, shard: Shard, claim: &'a Claim) -> Vec<&'a str> {
+    let is_here = |run: &&RunId| keys.shard(&LogId::Run((*run).clone())) == shard;
+    claim.except.iter().filter(is_here).map(RunId::as_str).collect()
+}
+
+/// The call that says whether a shard has a ready run; for a claim, also whether it has one whose
+/// time has come and that the claim does not except.
+fn look(keys: &Keys, shard: Shard, queues: &[Queue], claim: Option<&Claim>) -> Call {
+    let after = claim.map_or_else(String::new, |claim| state::millis(claim.now.as_millis() + 1));
+    let except = claim.map_or_else(Vec::new, |claim| excepted(keys, shard, claim));
+    Call::new(&LOOK_SCRIPT, [keys.runs(shard), keys.due(shard)])
+        .arg(after)
+        .arg(except.len().to_string())
+        .args(except)
+        .args(distinct(queues))
 }
 
 /// The call that claims in one shard, at most `limit` runs.
 fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: usize) -> Call {
     let limit = u32::try_from(limit).unwrap_or(LEASES_MAX).min(LEASES_MAX);
+    let except = excepted(keys, shard, claim);
     Call::new(&CLAIM, [keys.runs(shard), keys.due(shard)])
         .arg(state::ticket(&claim.ticket))
         .arg(state::millis(claim.now.as_millis() + 1))
         .arg(state::time(claim.until))
         .arg(limit.to_string())
         .arg(flag(turn.is_timed_first))
+        .arg(except.len().to_string())
+        .args(except)
         .args(distinct(&claim.queues))
 }
 

@@ -108,6 +108,7 @@ impl World for RedisWorld {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        claim.check()?;
         self.0.sweep_in_time();
         self.0.claim(claim).await
     }

@@ -1,6 +1,6 @@
 //! Taking and renewing leases.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use rusqlite::{Connection, params};
 use world_core::{
@@ -77,7 +77,8 @@ struct DueRun {
     head: Head,
 }
 
-/// The oldest runs of one kind that are due.
+/// The oldest runs of one kind that are due. Of the timed, those that the claim excepts are passed
+/// over (rule L6): the rows are read one by one, so that no more of them are than it excepts.
 fn oldest(
     conn: &Connection,
     claim: &Claim,
@@ -88,6 +89,10 @@ fn oldest(
     // The ready are due whatever their time.
     let until = if kind == TIMED { row::millis(claim.now)? } else { i64::MAX };
     let mut statement = conn.prepare_cached(OLDEST).explain()?;
+    let except: HashSet<&str> = match kind {
+        TIMED => claim.except.iter().map(RunId::as_str).collect(),
+        _ => HashSet::new(),
+    };
     let mut found = Vec::new();
     for (seen, queue) in claim.queues.iter().enumerate() {
         if claim.queues[..seen].contains(queue) {
@@ -98,6 +103,9 @@ fn oldest(
         while of_queue < limit
             && let Some(row) = rows.next().explain()?
         {
+            if !except.is_empty() && is_one_of(&except, row) {
+                continue;
+            }
             let new = || Arc::new(NewRun { queue: queue.clone(), ..NewRun::clone(blank) });
             match due_run(row, new) {
                 Ok(run) => {
@@ -112,6 +120,11 @@ fn oldest(
     found.sort_by_key(|run| (run.at, run.number));
     found.truncate(limit);
     Ok(found)
+}
+
+fn is_one_of(names: &HashSet<&str>, row: &rusqlite::Row<'_>) -> bool {
+    let name = row.get_ref(1).ok().and_then(|name| name.as_str().ok());
+    name.is_some_and(|name| names.contains(name))
 }
 
 fn due_run(row: &rusqlite::Row<'_>, new: impl FnOnce() -> Arc<NewRun>) -> Result<DueRun> {

@@ -140,6 +140,7 @@ impl World for SqliteWorld {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        claim.check()?;
         // An idle poll takes no write lock.
         if !self.reading(|conn| claim::any_due(conn, claim, &self.blank))? {
             return Ok(Vec::new());

@@ -14,7 +14,7 @@ async fn a1_a4_an_append_commits_its_records_lease_due_time_and_closing_together
     let close = By::Owner {
         ticket: ticket(1),
         close: true,
-        rest: Some(Due::At(at(50))),
+        rest: Some(Release::driven(Due::At(at(50)))),
         tags: Some(vec![Tag::from_bytes([3; 16])]),
     };
     assert_eq!(do_append(&world, &run("r"), &append(1, &["b", "c"], close)).await, committed(3));

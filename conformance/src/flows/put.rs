@@ -1,7 +1,7 @@
 //! Puts a log that was written elsewhere into the World under test.
 
 use world_core::{
-    Append, Appended, By, Due, LogId, NewRun, Position, Queue, Ticket, WorkflowName, World,
+    Append, Appended, By, Due, LogId, NewRun, Position, Queue, Release, Ticket, WorkflowName, World,
 };
 
 use super::public_test_key;
@@ -42,7 +42,12 @@ pub(crate) async fn put(world: &dyn World, golden: &Golden, head: usize) -> Verd
             expected: Position::new(last.position.get().saturating_sub(records.len() as u64)),
             records: records.to_vec(),
             at: last.at,
-            by: By::Owner { ticket, close, rest: close.then_some(Due::Never), tags: None },
+            by: By::Owner {
+                ticket,
+                close,
+                rest: close.then_some(Release::driven(Due::Never)),
+                tags: None,
+            },
         }
     });
     let appends: Vec<_> = std::iter::once(create).chain(appends).collect();

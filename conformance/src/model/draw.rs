@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use world_core::{
-    By, Due, Kind, List, LogId, PhaseKind, Position, Queue, RunId, Tag, Timestamp, WorkflowName,
+    By, Due, Kind, List, LogId, PhaseKind, Position, Queue, Release, RunId, Tag, Timestamp,
+    WorkflowName,
 };
 
 use crate::kit::{at, count, id, new_run, queue, run, stream, token};
@@ -146,6 +147,7 @@ fn what(random: &mut Random, shares: Shares) -> What {
             now: time(random),
             until: time(random),
             limit: count(a_few(random, 3)),
+            except: Vec::new(),
         },
         Some(5) => What::Renew { pick: random.next(), until: time(random) },
         Some(6) => What::Read {
@@ -250,7 +252,7 @@ fn own_append(random: &mut Random, closes: u64) -> What {
     }
     let change = Change {
         close: random.is(closes),
-        rest: random.maybe(30, due),
+        rest: random.maybe(30, |random| Release::driven(due(random))),
         tags: random.maybe(20, |random| tags(random, 2)),
     };
     // Without records an append may only rest or set tags.

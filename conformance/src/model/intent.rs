@@ -6,8 +6,8 @@
 use std::num::NonZeroU32;
 
 use world_core::{
-    Append, By, Claim, Due, Kind, List, LogId, NewRun, Position, Queue, Record, RunId, Sealed, Tag,
-    Ticket, Timestamp,
+    Append, By, Claim, Kind, List, LogId, NewRun, Position, Queue, Record, Release, RunId, Sealed,
+    Tag, Ticket, Timestamp,
 };
 
 use crate::kit;
@@ -57,6 +57,7 @@ pub(crate) enum What {
         now: Timestamp,
         until: Timestamp,
         limit: NonZeroU32,
+        except: Vec<RunId>,
     },
     Renew {
         pick: u64,
@@ -95,7 +96,7 @@ pub(crate) struct Records {
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) close: bool,
-    pub(crate) rest: Option<Due>,
+    pub(crate) rest: Option<Release>,
     pub(crate) tags: Option<Vec<Tag>>,
 }
 
@@ -164,12 +165,13 @@ impl Intent {
                     self.append(known.head(log, Stated::Known), records, by.clone()),
                 )
             }
-            What::Claim { queues, now, until, limit } => Op::Claim(Claim {
+            What::Claim { queues, now, until, limit, except } => Op::Claim(Claim {
                 queues: queues.clone(),
                 ticket: self.ticket(),
                 now: *now,
                 until: *until,
                 limit: *limit,
+                except: except.clone(),
             }),
             What::Renew { pick, until } => Op::Renew(known.lease(*pick)?.clone(), *until),
             What::Read { log, after, limit } => Op::Read(log.clone(), *after, *limit),

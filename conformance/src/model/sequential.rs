@@ -200,6 +200,7 @@ impl Writer {
             now,
             until: at(now.as_millis() + 1),
             limit: count(2),
+            except: Vec::new(),
         };
         for nth in 1..=CLAIMS_MAX {
             let claim = claim(nth);

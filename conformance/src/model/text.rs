@@ -3,8 +3,8 @@
 use std::fmt;
 
 use world_core::{
-    Append, Appended, By, Claim, Due, Lease, List, Page, Phase, Position, Queue, Renewed, RunMeta,
-    Ticket,
+    Append, Appended, By, Claim, Due, Lease, List, Page, Phase, Position, Queue, Release, Renewed,
+    RunMeta, Ticket,
 };
 
 use super::op::{Answer, Op};
@@ -70,8 +70,9 @@ fn write_append(f: &mut fmt::Formatter<'_>, append: &Append) -> fmt::Result {
         By::Owner { ticket, close, rest, tags } => {
             write!(f, ", owner by {}", Number(*ticket))?;
             f.write_str(if *close { ", closes" } else { "" })?;
-            if let Some(due) = rest {
-                write!(f, ", rests, due {}", Words(*due))?;
+            if let Some(Release { due, driven }) = rest {
+                let how = if *driven { "rests" } else { "rests undriven" };
+                write!(f, ", {how}, due {}", Words(*due))?;
             }
             tags.as_ref().map_or(Ok(()), |tags| write!(f, ", sets {} tags", tags.len()))
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 use world_core::{
     Append, Appended, By, Due, Engine, EngineBuilder, Error, LogId, MemoryWorld, NewRun, Record,
-    RunHandle, RunId, Ticket, Timestamp, World, event::Logged, seal::Key,
+    Release, RunHandle, RunId, Ticket, Timestamp, World, event::Logged, seal::Key,
 };
 
 use super::{book::RunBook, clock::SkewedClock, fleet::Fleet, ledger::Site, program::PROGRAM};
@@ -76,7 +76,7 @@ async fn copied(
         let by = if nth == 0 { By::Creator(new.clone()) } else { owner(None) };
         append(&world, &log, book, nth, vec![record.clone()], by).await?;
     }
-    append(&world, &log, book, records, Vec::new(), owner(Some(Due::Now))).await?;
+    append(&world, &log, book, records, Vec::new(), owner(Some(Release::driven(Due::Now)))).await?;
     Ok(world)
 }
 

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use world_core::{
     Append, Appended, By, Claim, Deleted, Due, Lease, List, LogId, MemoryWorld, Page, Position,
-    Renewed, Result, RunId, RunPage, Ticket, Timestamp, Wait, World, WorldInfo,
+    Release, Renewed, Result, RunId, RunPage, Ticket, Timestamp, Wait, World, WorldInfo,
 };
 
 /// What is wrong with a store.
@@ -95,7 +95,7 @@ impl World for Flawed {
         if self.shows(Flaw::AppendLost, owned) {
             return Ok(Appended::Committed { head: append.head_after() });
         }
-        if let By::Owner { rest: Some(due @ Due::At(_)), .. } = &mut append.by
+        if let By::Owner { rest: Some(Release { due: due @ Due::At(_), .. }), .. } = &mut append.by
             && self.shows(Flaw::DueForgotten, true)
         {
             *due = Due::Never;

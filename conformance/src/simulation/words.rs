@@ -39,7 +39,10 @@ impl fmt::Display for AppendWords<'_> {
                 if *close {
                     f.write_str(" close")?;
                 }
-                rest.map_or(Ok(()), |due| write!(f, " rest {due:?}"))
+                rest.map_or(Ok(()), |release| {
+                    let how = if release.driven { "rest" } else { "rest undriven" };
+                    write!(f, " {how} {:?}", release.due)
+                })
             }
         }
     }

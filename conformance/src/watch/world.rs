@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use world_core::{
-    Append, Appended, By, Claim, Deleted, Due, Lease, List, LogId, Page, Position, Renewed, Result,
-    RunPage, Timestamp, Wait, World, WorldInfo,
+    Append, Appended, By, Claim, Deleted, Due, Lease, List, LogId, Page, Position, Release,
+    Renewed, Result, RunPage, Timestamp, Wait, World, WorldInfo,
 };
 
 use super::Watch;
@@ -67,8 +67,9 @@ fn of_append(log: &LogId, append: &Append) -> String {
         By::Owner { close, rest, tags, .. } => {
             let mut by = "owner".to_owned();
             by.push_str(if *close { ", close" } else { "" });
-            if let Some(due) = rest {
-                let _ = write!(by, ", rest {}", of_due(*due));
+            if let Some(Release { due, driven }) = rest {
+                let how = if *driven { "rest" } else { "rest undriven" };
+                let _ = write!(by, ", {how} {}", of_due(*due));
             }
             by.push_str(if tags.is_some() { ", tags" } else { "" });
             by

@@ -53,6 +53,7 @@ async fn claimed(world: &impl World, number: u8) -> Vec<String> {
         now: Timestamp::from_millis(10),
         until: Timestamp::from_millis(20),
         limit: NonZeroU32::MIN,
+        except: Vec::new(),
     };
     let leases = world.claim(&claim).await.unwrap();
     leases.into_iter().map(|lease| lease.run.as_str().to_owned()).collect()

@@ -124,7 +124,10 @@ impl Inner {
         self.hub.pass(now);
         let (ticket, until) = (Self::ticket(), now.plus(self.options.lease));
         let queues = self.queues.clone();
-        let claimed = self.world.claim(&Claim { queues, ticket, now, until, limit }).await;
+        let claimed = self
+            .world
+            .claim(&Claim { queues, ticket, now, until, limit, except: Vec::new() })
+            .await;
         claimed.inspect_err(|error| {
             if error.kind() == ErrorKind::Regressed {
                 tracing::error!(%error, "all programs are dropped, and replayed when next claimed");

@@ -15,7 +15,7 @@ use crate::{
     event::{Event, Failure, FailureKind, Logged},
     ids::{LogId, Position, Timestamp},
     lease::{Lease, Renewed},
-    record::{Append, Appended, By, Due, Kind},
+    record::{Append, Appended, By, Due, Kind, Release},
     replay::Blocked,
     seal::LogSeal,
     world::World,
@@ -323,7 +323,8 @@ async fn write(
     const TRIES_MAX: u32 = 64;
     let log = LogId::Run(lease.run.clone());
     let close = event.as_ref().is_some_and(Event::is_end);
-    let by = By::Owner { ticket: lease.ticket, close, rest: Some(due), tags: None };
+    let by =
+        By::Owner { ticket: lease.ticket, close, rest: Some(Release::driven(due)), tags: None };
     let mut expected = head;
     for _ in 0..TRIES_MAX {
         let at = engine.clock.now();

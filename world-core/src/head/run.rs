@@ -24,7 +24,8 @@ pub struct Run {
     pub last: Kind,
     /// Whether it takes no more records.
     pub closed: bool,
-    /// Claims since the last progress or rest, the one under way included (rule L5).
+    /// Claims since the last progress or rest, the one under way included and those that were given
+    /// back undriven left out (rule L5).
     pub attempt: u32,
     /// Who has it, or when it wants someone.
     pub turn: Turn,

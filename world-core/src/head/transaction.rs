@@ -1,6 +1,6 @@
 //! The changes of a World over a store with a lock or a transaction, from what the store can do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     error::Result,
@@ -107,19 +107,27 @@ fn due(
     last: Place,
 ) -> Result<Vec<(RunId, Head)>> {
     let limit = usize::try_from(claim.limit.get()).unwrap_or(LEASES_MAX).min(LEASES_MAX);
+    // L6: an outsider may have made an excepted run ready, and then it is given all the same.
+    let except: HashSet<&RunId> = match last.0 {
+        Class::Ready => HashSet::new(),
+        Class::Timed => claim.except.iter().collect(),
+    };
     let mut found = BTreeMap::new();
     for queue in &claim.queues {
-        let mut wanted = limit;
+        let mut wanted = limit.saturating_add(except.len());
         loop {
             let places = tx.oldest(queue, last, wanted)?;
             let is_all = places.len() < wanted;
             let mut good = Vec::new();
-            for (time, run) in places {
+            for (time, run) in places.into_iter().filter(|(_, run)| !except.contains(run)) {
+                if good.len() >= limit {
+                    break;
+                }
                 good.extend(readable(tx, &run).map(|head| ((time, run), head)));
             }
             // Those that cannot be read must not stand in the way of the others.
             if is_all || good.len() >= limit {
-                found.extend(good.into_iter().take(limit));
+                found.extend(good);
                 break;
             }
             wanted = wanted.saturating_mul(2);

@@ -17,7 +17,7 @@ const REMEMBERED_MAX: usize = 4096;
 /// # use world_core::{*, head::Turns};
 /// # let claim = |limit: u32| Ok::<_, Error>(Claim {
 /// #     queues: vec![Queue::new("q")?], ticket: Ticket::from_bytes([1; 16]), now: Timestamp::ZERO,
-/// #     until: Timestamp::MAX, limit: limit.try_into().unwrap(),
+/// #     until: Timestamp::MAX, limit: limit.try_into().unwrap(), except: vec![],
 /// # });
 /// let turns = Turns::default();
 /// assert_eq!(turns.merge(&claim(3)?, vec!["r1", "r2"], vec!["t1", "t2"]), ["r1", "t1", "r2"]);

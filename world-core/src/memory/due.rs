@@ -1,10 +1,14 @@
 //! The runs of a queue that want a worker, in the order in which they get one (rule L2).
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+};
 
 use crate::{
     head::{Class, Turn},
     ids::{Queue, RunId, Timestamp},
+    lease::Claim,
 };
 
 /// A run's place among those that want a worker: a time, and a number that is unique and rises,
@@ -26,6 +30,38 @@ struct Line {
     timed: BTreeMap<Age, RunId>,
     /// A ready run of any queue went before a timed one of this queue, so that one is next.
     owed: bool,
+}
+
+/// The runs that a claim passes over (rule L6), and how far it has come in each queue, so that it
+/// looks at each of them once.
+#[derive(Debug)]
+pub(super) struct Except<'a> {
+    runs: HashSet<&'a RunId>,
+    passed: HashMap<&'a Queue, Age>,
+}
+
+impl<'a> Except<'a> {
+    pub(super) fn of(claim: &'a Claim) -> Self {
+        Self { runs: claim.except.iter().collect(), passed: HashMap::new() }
+    }
+
+    /// The oldest timed run of a queue that is not passed over, if its time has come by `now`.
+    fn oldest_timed(&mut self, queue: &'a Queue, line: &Line, now: Timestamp) -> Option<Age> {
+        if self.runs.is_empty() {
+            return line.timed.first_key_value().map(|(age, _)| *age).filter(|age| age.0 <= now);
+        }
+        let from = self.passed.get(queue).map_or(Bound::Unbounded, |age| Bound::Excluded(*age));
+        for (age, run) in line.timed.range((from, Bound::Unbounded)) {
+            if age.0 > now {
+                return None;
+            }
+            if !self.runs.contains(run) {
+                return Some(*age);
+            }
+            self.passed.insert(queue, *age);
+        }
+        None
+    }
 }
 
 /// All queues.
@@ -63,15 +99,15 @@ impl Due {
 
     /// Takes out the run that is next in these queues: the oldest ready one, or the oldest whose
     /// time has come. When there are both, a timed one that was passed over goes first, so that
-    /// neither starves the other.
-    pub(super) fn next(&mut self, queues: &[Queue], now: Timestamp) -> Option<RunId> {
-        let lines = || queues.iter().filter_map(|queue| Some((queue, self.lines.get(queue)?)));
+    /// neither starves the other. Timed runs that the claim excepts are passed over.
+    pub(super) fn next<'a>(&mut self, claim: &'a Claim, except: &mut Except<'a>) -> Option<RunId> {
+        let lines =
+            || claim.queues.iter().filter_map(|queue| Some((queue, self.lines.get(queue)?)));
         let ready = lines()
             .filter_map(|(queue, line)| Some((*line.ready.first_key_value()?.0, queue)))
             .min_by_key(|(age, _)| *age);
         let timed = lines()
-            .filter_map(|(queue, line)| Some((*line.timed.first_key_value()?.0, queue)))
-            .filter(|(age, _)| age.0 <= now)
+            .filter_map(|(queue, line)| Some((except.oldest_timed(queue, line, claim.now)?, queue)))
             .min_by_key(|(age, _)| *age);
         let takes_timed = match (ready, timed) {
             (None, None) => return None,

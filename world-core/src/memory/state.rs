@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    due::{Due, Place},
+    due::{Due, Except, Place},
     waiting::Waiting,
 };
 
@@ -185,8 +185,9 @@ impl State {
     pub(super) fn claim(&mut self, claim: &Claim) -> Vec<Lease> {
         let mut leases = Vec::new();
         let mut taken = Vec::new();
+        let mut except = Except::of(claim);
         while leases.len() < claim.limit.get() as usize
-            && let Some(run) = self.due.next(&claim.queues, claim.now)
+            && let Some(run) = self.due.next(claim, &mut except)
         {
             if let Some(logs) = self.runs.get_mut(&run) {
                 logs.place = None;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    By, Due, KeyId, Kind, NewRun, Queue, Record, RunId, Sealed, Ticket, WorkflowName,
+    By, Due, KeyId, Kind, NewRun, Queue, Record, Release, RunId, Sealed, Ticket, WorkflowName,
     head::{Stored, Turn},
 };
 
@@ -14,8 +14,8 @@ use crate::{
 enum Op {
     Create { name: u8, queue: u8, due: Due },
     Signal { name: u8 },
-    Own { name: u8, records: bool, close: bool, rest: Option<Due> },
-    Claim { queues: Vec<u8>, lasts: u64, limit: u32 },
+    Own { name: u8, records: bool, close: bool, rest: Option<Release> },
+    Claim { queues: Vec<u8>, lasts: u64, limit: u32, except: BTreeSet<u8> },
     Renew { name: u8, lasts: u64 },
     Delete { name: u8 },
     Pass { millis: u64 },
@@ -31,19 +31,27 @@ fn due() -> impl Strategy<Value = Due> {
     ]
 }
 
+fn release() -> impl Strategy<Value = Release> {
+    (due(), any::<bool>()).prop_map(|(due, driven)| Release { due, driven })
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (0..RUNS, 0..2u8, due())
             .prop_map(|(name, queue, due)| Op::Create { name, queue, due }),
         2 => (0..RUNS).prop_map(|name| Op::Signal { name }),
-        5 => (0..RUNS, any::<bool>(), prop::bool::weighted(0.2), prop::option::of(due()))
+        5 => (0..RUNS, any::<bool>(), prop::bool::weighted(0.2), prop::option::of(release()))
             .prop_map(|(name, records, close, rest)| Op::Own { name, records, close, rest }),
-        4 => (prop::collection::vec(0..2u8, 0..3), 0..20u64, 1..4u32)
-            .prop_map(|(queues, lasts, limit)| Op::Claim { queues, lasts, limit }),
+        4 => (prop::collection::vec(0..2u8, 0..3), 0..20u64, 1..4u32, except())
+            .prop_map(|(queues, lasts, limit, except)| Op::Claim { queues, lasts, limit, except }),
         1 => (0..RUNS, 0..20u64).prop_map(|(name, lasts)| Op::Renew { name, lasts }),
         1 => (0..RUNS).prop_map(|name| Op::Delete { name }),
         2 => (0..20u64).prop_map(|millis| Op::Pass { millis }),
     ]
+}
+
+fn except() -> impl Strategy<Value = BTreeSet<u8>> {
+    prop_oneof![Just(BTreeSet::new()), prop::collection::btree_set(0..RUNS, 0..4)]
 }
 
 fn id(name: u8) -> RunId {
@@ -102,7 +110,9 @@ impl History {
                 let append = self.append(*name, *records, by);
                 let _ = self.world.append(&LogId::Run(id(*name)), &append).await;
             }
-            Op::Claim { queues, lasts, limit } => self.claim(queues, *lasts, *limit).await,
+            Op::Claim { queues, lasts, limit, except } => {
+                self.claim(queues, *lasts, *limit, except).await;
+            }
             Op::Renew { name, lasts } => {
                 let Some(Turn::Leased { ticket, until }) = self.turn(*name) else { return };
                 let head = Position::START;
@@ -121,12 +131,15 @@ impl History {
         }
     }
 
-    /// Claims, and compares with a look at every run: exactly the due ones are given, up to the
-    /// limit.
-    async fn claim(&mut self, queues: &[u8], lasts: u64, limit: u32) {
+    /// Claims, and compares with a look at every run: exactly the due ones are given that
+    /// are not passed over, up to the limit.
+    async fn claim(&mut self, queues: &[u8], lasts: u64, limit: u32, except: &BTreeSet<u8>) {
         let is_due = |name: &u8| {
             self.head(*name).and_then(|head| head.run).is_some_and(|run| {
-                run.turn.is_due(self.now) && queues.iter().any(|name| run.new.queue == queue(*name))
+                let is_ready = matches!(run.turn, Turn::Ready { .. });
+                run.turn.is_due(self.now)
+                    && queues.iter().any(|name| run.new.queue == queue(*name))
+                    && (is_ready || !except.contains(name))
             })
         };
         let due: BTreeSet<_> = (0..RUNS).filter(is_due).map(id).collect();
@@ -137,6 +150,7 @@ impl History {
             now: self.now,
             until: Timestamp::from_millis(self.now.as_millis() + lasts),
             limit: NonZeroU32::new(limit).unwrap(),
+            except: except.iter().map(|name| id(*name)).collect(),
         };
         let leases = self.world.claim(&claim).await.unwrap();
         let given: BTreeSet<_> = leases.iter().map(|lease| lease.run.clone()).collect();
@@ -167,7 +181,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn l2_a_claim_gives_exactly_what_is_due(ops in prop::collection::vec(op(), 1..80)) {
+    fn l2_l6_a_claim_gives_exactly_what_is_due_and_not_passed_over(ops in prop::collection::vec(op(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut history =

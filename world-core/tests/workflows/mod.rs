@@ -350,7 +350,8 @@ pub async fn rebuild(
         assert_eq!(answer, Appended::Committed { head: record.position });
     }
     if lease.is_none() {
-        let rest = By::Owner { ticket, close: false, rest: Some(Due::Now), tags: None };
+        let rest =
+            By::Owner { ticket, close: false, rest: Some(Release::driven(Due::Now)), tags: None };
         copy.append(&id, &append(records.len(), Vec::new(), rest)).await.unwrap();
     }
 }

@@ -80,12 +80,17 @@ pub fn creator(due: Due, lease: Option<(Ticket, Timestamp)>) -> By {
 }
 
 pub fn owner(number: u8, rest: Option<Due>) -> By {
-    By::Owner { ticket: ticket(number), close: false, rest, tags: None }
+    By::Owner { ticket: ticket(number), close: false, rest: rest.map(Release::driven), tags: None }
 }
 
 /// The owner with ticket 1, as it closes its run.
 pub fn closer() -> By {
-    By::Owner { ticket: ticket(1), close: true, rest: Some(Due::Never), tags: None }
+    By::Owner {
+        ticket: ticket(1),
+        close: true,
+        rest: Some(Release::driven(Due::Never)),
+        tags: None,
+    }
 }
 
 pub fn claim(number: u8, limit: u32) -> Claim {
@@ -95,6 +100,7 @@ pub fn claim(number: u8, limit: u32) -> Claim {
         now: at(0),
         until: at(1000),
         limit: NonZeroU32::new(limit).unwrap(),
+        except: Vec::new(),
     }
 }
 

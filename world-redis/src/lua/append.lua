@@ -1,10 +1,10 @@
 -- Appends to a run's log, by its owner or an outsider.
 -- KEYS: runs, due, about, log
 -- ARGV: run, the owner's ticket or nothing, expected head, head after, kind of the last record,
---   whether it closes, the turn after it or nothing, its time, the tags or '-', channel of queues;
---   the records
-local run, ticket, expected, after, last, closes, turn, time, tags, ready = unpack(ARGV, 1, 10)
-local first = 11
+--   whether it closes, the turn after it or nothing, its time, whether the run was driven, the tags
+--   or '-', channel of queues; the records
+local run, ticket, expected, after, last, closes, turn, time, driven, tags, ready = unpack(ARGV, 1, 11)
+local first = 12
 local has_records = #ARGV >= first
 local s = load(KEYS[1], run)
 if not s then return {'not open'} end
@@ -18,15 +18,19 @@ if ticket ~= '' and (s.turn ~= 'leased' or s.ticket ~= ticket) then return {'fen
 if expected ~= s.head then return {'conflict', s.head} end
 
 local old = place(s, run)
-if has_records then
-  s.head, s.last = after, last
-  if ticket ~= '' then s.attempt = '1' end
+if has_records then s.head, s.last = after, last end
+if driven ~= '1' then
+  s.attempt = string.format('%.0f', math.max(tonumber(s.attempt) - 1, 0))
+elseif turn ~= '' then
+  s.attempt = '0'
+elseif has_records and ticket ~= '' then
+  s.attempt = '1'
 end
 if closes == '1' then s.phase = 'closed' end
 if ticket == '' then
   if s.turn == 'waiting' or s.turn == 'parked' then s.turn, s.time, s.ticket = 'ready', time, '-' end
 elseif turn ~= '' then
-  s.turn, s.time, s.ticket, s.attempt = turn, time, '-', '0'
+  s.turn, s.time, s.ticket = turn, time, '-'
   if turn == 'parked' and s.phase == 'closed' then s.time = now() end
 end
 local new = place(s, run)

@@ -1,12 +1,15 @@
 -- Takes leases on due runs of a shard: the ready and the timed in turn, each oldest first.
 -- KEYS: runs, due
--- ARGV: ticket, the time after now, until, the most leases, whether the timed go first; the queues
+-- ARGV: ticket, the time after now, until, the most leases, whether the timed go first; how many timed
+--   runs are passed over, and these; the queues
 local ticket, after, to, limit, timed_first = unpack(ARGV, 1, 5)
+local except, first_queue = excepted(6)
 limit = tonumber(limit)
 local chosen, stale = {}, {}
 
 -- A queue's due runs of a class, one at a time. What has no state that fits is passed over: one
--- whose state cannot be read stays where it is, in nobody's way; what is not there at all goes.
+-- whose state cannot be read stays where it is, in nobody's way; what is not there at all goes. Of
+-- the timed, what the claim excepts is not even looked at.
 local function due(queue, class, last)
   local start = string.format('%04x', #queue) .. queue
   local members, at, offset = {}, 0, 0
@@ -22,7 +25,8 @@ local function due(queue, class, last)
       end
       local member = members[at]
       local run = member:sub(#start + 17)
-      local s, is_stale = fitting(KEYS[1], member, run)
+      local s, is_stale
+      if class ~= '2' or not except[run] then s, is_stale = fitting(KEYS[1], member, run) end
       if s then return {run = run, s = s, place = member, age = s.time .. run} end
       if is_stale then stale[#stale + 1] = member end
     end
@@ -32,7 +36,7 @@ end
 -- The oldest of all queues, one at a time.
 local function oldest(class, last)
   local nexts, firsts = {}, {}
-  for q = 6, #ARGV do
+  for q = first_queue, #ARGV do
     local n = #nexts + 1
     nexts[n] = due(ARGV[q], class, last)
     firsts[n] = nexts[n]() or false

@@ -1,7 +1,9 @@
 -- Which of these queues have a due run in a shard: a ready one, or one whose time has come.
 -- KEYS: runs, due
--- ARGV: the time after now, or nothing where only the ready count; the queues
+-- ARGV: the time after now, or nothing where only the ready count; how many timed runs do not count,
+--   and these; the queues
 local after = ARGV[1]
+local except, first = excepted(2)
 
 -- Whether a class has one whose state can be read; a claim has no use for another.
 local function has_one(start, class, last)
@@ -9,14 +11,16 @@ local function has_one(start, class, last)
   repeat
     local members = redis.call('ZRANGEBYLEX', KEYS[2], from, to, 'LIMIT', offset, 8)
     for _, member in ipairs(members) do
-      if fitting(KEYS[1], member, member:sub(#start + 17)) then return true end
+      local run = member:sub(#start + 17)
+      local is_passed = class == '2' and except[run]
+      if not is_passed and fitting(KEYS[1], member, run) then return true end
     end
     offset = offset + #members
   until #members < 8
   return false
 end
 
-for q = 2, #ARGV do
+for q = first, #ARGV do
   local start = string.format('%04x', #ARGV[q]) .. ARGV[q]
   if has_one(start, '1', '2') or (after ~= '' and has_one(start, '2', '2' .. after)) then
     return 1

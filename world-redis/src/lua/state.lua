@@ -49,6 +49,14 @@ local function fitting(runs, member, run)
   return s
 end
 
+-- The runs from ARGV[at + 1] on that a claim excepts, as many as ARGV[at] says, and the index of what
+-- follows them.
+local function excepted(at)
+  local runs, last = {}, at + tonumber(ARGV[at])
+  for i = at + 1, last do runs[ARGV[i]] = true end
+  return runs, last + 1
+end
+
 -- A head that is stored by itself, as a number; nothing if it is none.
 local function number(text)
   return #text <= 15 and string.match(text, '^%d+$') and tonumber(text)

@@ -136,11 +136,16 @@ fn owner() -> By {
 }
 
 fn resting() -> By {
-    By::Owner { ticket: OWNER, close: false, rest: Some(Due::At(at(9))), tags: None }
+    By::Owner {
+        ticket: OWNER,
+        close: false,
+        rest: Some(Release::driven(Due::At(at(9)))),
+        tags: None,
+    }
 }
 
 fn closing() -> By {
-    By::Owner { ticket: OWNER, close: true, rest: Some(Due::Never), tags: None }
+    By::Owner { ticket: OWNER, close: true, rest: Some(Release::driven(Due::Never)), tags: None }
 }
 
 pub(crate) fn claim() -> Claim {
@@ -150,6 +155,7 @@ pub(crate) fn claim() -> Claim {
         now: at(1_000),
         until: at(2_000),
         limit: NonZeroU32::new(10).unwrap(),
+        except: Vec::new(),
     }
 }
 

@@ -56,7 +56,7 @@ pub fn creator(queue_name: &str, due: Due, lease: Option<(Ticket, Timestamp)>) -
 }
 
 pub fn owner(number: u8, rest: Option<Due>) -> By {
-    By::Owner { ticket: ticket(number), close: false, rest, tags: None }
+    By::Owner { ticket: ticket(number), close: false, rest: rest.map(Release::driven), tags: None }
 }
 
 pub fn claim_of(queue_name: &str, number: u8) -> Claim {
@@ -66,6 +66,7 @@ pub fn claim_of(queue_name: &str, number: u8) -> Claim {
         now: at(0),
         until: at(1000),
         limit: NonZeroU32::MIN,
+        except: Vec::new(),
     }
 }
 

@@ -65,6 +65,7 @@ async fn an_idle_claim_takes_no_write_lock() {
         now: Timestamp::MAX,
         until: Timestamp::MAX,
         limit: NonZeroU32::MIN,
+        except: Vec::new(),
     };
     assert!(world.claim(&claim).await.unwrap().is_empty());
 }

@@ -64,6 +64,7 @@ async fn a_row_that_cannot_be_a_logs_is_corrupt_and_stops_no_other_run() {
         now: Timestamp::ZERO,
         until: Timestamp::MAX,
         limit: NonZeroU32::MIN,
+        except: Vec::new(),
     };
     let leases = world.claim(&claim).await.unwrap();
     assert_eq!(leases.iter().map(|lease| lease.run.as_str()).collect::<Vec<_>>(), ["good"]);

@@ -103,7 +103,7 @@ pub fn closer(number: u8) -> By {
 }
 
 pub fn rester(number: u8, due: Due) -> By {
-    By::Owner { ticket: ticket(number), close: false, rest: Some(due), tags: None }
+    By::Owner { ticket: ticket(number), close: false, rest: Some(Release::driven(due)), tags: None }
 }
 
 pub fn claim_of(queues: &[&str], number: u8, now: u64, limit: u32) -> Claim {
@@ -113,6 +113,7 @@ pub fn claim_of(queues: &[&str], number: u8, now: u64, limit: u32) -> Claim {
         now: at(now),
         until: at(now + 1000),
         limit: NonZeroU32::new(limit).unwrap(),
+        except: Vec::new(),
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use world_core::{
     Append, Appended, By, Claim, Deleted, Due, ErrorKind, Lease, List, LogId, MemoryWorld, Page,
-    Position, Record, Renewed, Result, RunId, RunPage, Sealed, Ticket, Timestamp, Wait, World,
-    WorldInfo,
+    Position, Record, Release, Renewed, Result, RunId, RunPage, Sealed, Ticket, Timestamp, Wait,
+    World, WorldInfo,
 };
 
 /// What is wrong with a World.
@@ -230,7 +230,7 @@ impl World for Broken {
                 if append.by == By::Outsider && !is_resend =>
             {
                 if let (LogId::Run(_), Some(ticket)) = (log, self.ticket(log)) {
-                    let rest = Some(Due::Now);
+                    let rest = Some(Release::driven(Due::Now));
                     let by = By::Owner { ticket, close: false, rest, tags: None };
                     let end = Append { expected: head, records: Vec::new(), at: append.at, by };
                     let _ = self.world.append(log, &end).await;

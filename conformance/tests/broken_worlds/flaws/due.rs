@@ -1,6 +1,6 @@
 //! Due runs that nobody gets: rule L2.
 
-use world_core::{By, Due, LogId, Position, Timestamp, head::Turn};
+use world_core::{By, Due, LogId, Position, Release, Timestamp, head::Turn};
 
 use crate::{
     flaw::{Flaw, flaw},
@@ -105,7 +105,9 @@ pub(crate) fn flaws() -> Vec<Flaw> {
             "a rest that wants a worker at once parks the run",
             append = |logs, log, append| {
                 let mut changed = append.clone();
-                if let By::Owner { rest: Some(due @ Due::Now), .. } = &mut changed.by {
+                if let By::Owner { rest: Some(Release { due: due @ Due::Now, .. }), .. } =
+                    &mut changed.by
+                {
                     *due = Due::Never;
                 }
                 logs.append(log, &changed)

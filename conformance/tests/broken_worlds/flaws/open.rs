@@ -2,7 +2,7 @@
 
 use tokio::task::yield_now;
 use world_core::{
-    Appended, By, Due, LogId, Position, Renewed,
+    Appended, By, Due, LogId, Position, Release, Renewed,
     head::{Head, Ruling, Run, Turn},
 };
 
@@ -85,7 +85,7 @@ fn in_one_write() -> Vec<Flaw> {
             append = |logs, log, append| {
                 let answer = logs.append(log, append)?;
                 if let (
-                    By::Owner { rest: Some(Due::At(_)), .. },
+                    By::Owner { rest: Some(Release { due: Due::At(_), .. }), .. },
                     Appended::Committed { .. },
                     Some(run),
                 ) = (&append.by, answer, logs.run_mut(log))

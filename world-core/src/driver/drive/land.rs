@@ -60,7 +60,7 @@ impl Drive<'_> {
         }
         let Batch { append, events } = batch;
         let (closes, rests) = match &append.by {
-            By::Owner { close, rest, .. } => (*close, *rest),
+            By::Owner { close, rest, .. } => (*close, rest.map(|release| release.due)),
             By::Creator(_) | By::Outsider => (false, None),
         };
         for (record, event) in append.records.iter().zip(events) {

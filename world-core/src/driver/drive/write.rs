@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, FailureKind},
     ids::Timestamp,
-    record::{Appended, By, Due},
+    record::{Appended, By, Due, Release},
     world::World,
 };
 
@@ -45,7 +45,7 @@ impl Drive<'_> {
         let (ticket, engine) = (self.lease.ticket, self.engine);
         self.launch(|took_all, now| {
             let close = ends && took_all;
-            let rest = close.then(|| engine.rest_of_closed(now));
+            let rest = close.then(|| Release::driven(engine.rest_of_closed(now)));
             By::Owner { ticket, close, rest, tags: None }
         })
     }
@@ -59,7 +59,7 @@ impl Drive<'_> {
         self.launch(|took_all, _| By::Owner {
             ticket,
             close: false,
-            rest: took_all.then_some(due),
+            rest: took_all.then_some(Release::driven(due)),
             tags: None,
         })
     }

@@ -2,7 +2,7 @@
 
 use super::kept::*;
 use crate::{
-    Appended, By, Deleted, Due, ErrorKind, Kind, Limits, Record, Renewed, Sealed, Tag,
+    Appended, By, Deleted, Due, ErrorKind, Kind, Limits, Record, Release, Renewed, Sealed, Tag,
     head::{self, Ruling, Turn},
 };
 
@@ -64,7 +64,7 @@ fn a4_one_ruling_carries_records_lease_due_closing_and_tags() {
     let by = By::Owner {
         ticket: ticket(1),
         close: true,
-        rest: Some(Due::At(at(90))),
+        rest: Some(Release::driven(Due::At(at(90)))),
         tags: Some(tags.clone()),
     };
     let end = append(1, &["end"], by);

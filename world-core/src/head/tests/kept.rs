@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     Append, Appended, By, Claim, Deleted, Due, KeyId, Kind, Lease, Limits, LogId, NewRun, Position,
-    Queue, Record, Renewed, Result, RunId, Sealed, StreamName, Ticket, Timestamp, Token,
+    Queue, Record, Release, Renewed, Result, RunId, Sealed, StreamName, Ticket, Timestamp, Token,
     WorkflowName,
     head::{self, Head, Place, Run, Snapshot, Stored, Transaction, Turn},
 };
@@ -94,8 +94,12 @@ impl Kept {
     }
 
     pub(crate) fn claim(&mut self, name: &str, ticket: u8, now: u64, until: u64) -> Option<Lease> {
+        self.claim_as(name, &ask(ticket, now, until))
+    }
+
+    pub(crate) fn claim_as(&mut self, name: &str, claim: &Claim) -> Option<Lease> {
         let head = self.heads.get(&run(name))?;
-        let (head, lease) = head::claim(&id(name), head, &ask(ticket, now, until))?;
+        let (head, lease) = head::claim(&id(name), head, claim)?;
         self.heads.insert(run(name), head);
         Some(lease)
     }
@@ -183,7 +187,16 @@ pub(crate) fn owner(number: u8) -> By {
 }
 
 pub(crate) fn rest(number: u8, due: Due) -> By {
-    By::Owner { ticket: ticket(number), close: false, rest: Some(due), tags: None }
+    By::Owner { ticket: ticket(number), close: false, rest: Some(Release::driven(due)), tags: None }
+}
+
+pub(crate) fn rest_undriven(number: u8, due: Due) -> By {
+    By::Owner {
+        ticket: ticket(number),
+        close: false,
+        rest: Some(Release::undriven(due)),
+        tags: None,
+    }
 }
 
 pub(crate) fn close(number: u8) -> By {
@@ -201,5 +214,6 @@ pub(crate) fn ask(number: u8, now: u64, until: u64) -> Claim {
         now: at(now),
         until: at(until),
         limit: std::num::NonZeroU32::MIN,
+        except: Vec::new(),
     }
 }

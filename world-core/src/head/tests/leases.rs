@@ -1,8 +1,8 @@
-//! Who has a run, and who gets it next: rules L1 to L5.
+//! Who has a run, and who gets it next: rules L1 to L6.
 
 use super::kept::*;
 use crate::{
-    Appended, By, Claim, Due, Queue, Renewed,
+    Appended, By, Claim, Due, ErrorKind, Queue, Renewed,
     head::{self, Turn},
 };
 
@@ -124,6 +124,65 @@ fn l5_a_claim_raises_the_attempt_and_progress_or_a_rest_resets_it() {
     assert_eq!(kept.claim("a", 4, 300, 400).unwrap().attempt, 2, "its worker died after all");
     kept.append(&run("a"), &append(3, &[], rest(4, Due::Now)));
     assert_eq!(kept.run("a").attempt, 0);
+}
+
+#[test]
+fn l5_a_rest_of_a_run_that_was_not_driven_takes_its_claim_back() {
+    for (records, by) in
+        [(&[][..], rest_undriven(3, Due::Never)), (&["note"], rest_undriven(3, Due::Now))]
+    {
+        let mut kept = Kept::with_run("a", 1);
+        assert_eq!(kept.claim("a", 2, 100, 200).unwrap().attempt, 2, "its creator died");
+        assert_eq!(kept.claim("a", 3, 200, 300).unwrap().attempt, 3, "and another worker");
+        let head = 1 + records.len() as u64;
+        assert_eq!(kept.append(&run("a"), &append(1, records, by)), committed(head));
+        assert_eq!(kept.run("a").attempt, 2, "with {records:?}");
+        assert!(!matches!(kept.turn("a"), Turn::Leased { .. }));
+    }
+}
+
+#[test]
+fn l5_a_claim_that_is_taken_back_after_progress_leaves_none() {
+    let mut kept = Kept::with_run("a", 1);
+    assert_eq!(kept.claim("a", 2, 100, 200).unwrap().attempt, 2);
+    kept.append(&run("a"), &step(1, "step", 2));
+    kept.append(&run("a"), &append(2, &[], rest_undriven(2, Due::At(at(5)))));
+    assert_eq!(kept.run("a").attempt, 0);
+    kept.heads.get_mut(&run("a")).unwrap().run.as_mut().unwrap().turn =
+        Turn::Leased { ticket: ticket(3), until: at(9) };
+    kept.append(&run("a"), &append(2, &[], rest_undriven(3, Due::Now)));
+    assert_eq!(kept.run("a").attempt, 0, "never below 0, whatever was stored");
+}
+
+#[test]
+fn l5_a_closed_run_is_given_back_undriven_without_records() {
+    let mut kept = Kept::with_run("a", 1);
+    kept.append(&run("a"), &append(1, &["end"], close(1)));
+    assert_eq!(kept.claim("a", 2, 100, 200).unwrap().attempt, 2);
+    assert_eq!(
+        kept.append(&run("a"), &append(2, &[], rest_undriven(2, Due::At(at(300))))),
+        committed(2)
+    );
+    assert_eq!((kept.run("a").attempt, kept.turn("a")), (1, Turn::Waiting(at(300))));
+}
+
+#[test]
+fn l6_a_timed_run_that_is_excepted_is_passed_over_and_a_ready_one_is_not() {
+    let except = |number| Claim { except: vec![id("b"), id("a")], ..ask(number, 500, 900) };
+    let mut kept = Kept::with_run("a", 1);
+    assert!(kept.claim_as("a", &except(2)).is_none(), "its lease ran out");
+    kept.append(&run("a"), &append(1, &[], rest(1, Due::At(at(500)))));
+    assert!(kept.claim_as("a", &except(2)).is_none(), "its time has come");
+    kept.append(&run("a"), &append(1, &["signal"], By::Outsider));
+    assert!(kept.claim_as("a", &except(2)).is_some(), "an outsider has made it ready");
+}
+
+#[test]
+fn l6_a_claim_that_excepts_too_many_runs_is_invalid() {
+    let of = |runs: usize| Claim { except: vec![id("a"); runs], ..ask(1, 0, 1) };
+    assert!(of(Claim::EXCEPT_MAX).check().is_ok());
+    let error = of(Claim::EXCEPT_MAX + 1).check().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 #[test]

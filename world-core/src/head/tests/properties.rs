@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::kept::*;
 use crate::{
-    Append, Appended, By, Deleted, Due, Lease, Limits, LogId, Position, Renewed, Ticket, Timestamp,
+    Append, Appended, By, Claim, Deleted, Due, Lease, Limits, LogId, Position, Release, Renewed,
+    Ticket, Timestamp,
     head::{Head, Plain, Turn},
 };
 
@@ -13,18 +14,22 @@ use crate::{
 enum Op {
     Create { name: u8, leased: bool },
     Outside { log: u8, offset: i8, records: u8 },
-    Own { log: u8, current: bool, offset: i8, records: u8, close: bool, rest: Option<Option<u16>> },
-    Claim { name: u8, lasts: u16 },
+    Own { log: u8, current: bool, offset: i8, records: u8, close: bool, rest: Option<Rest> },
+    Claim { name: u8, lasts: u16, excepts: bool },
     Renew { name: u8, current: bool, lasts: u16 },
     Delete { log: u8, offset: i8 },
     Resend { which: prop::sample::Index },
     Pass { millis: u16 },
 }
 
+/// How a run is given back: whether it was driven, and when it is due: after so many milliseconds,
+/// or never.
+type Rest = (bool, Option<u16>);
+
 fn op() -> impl Strategy<Value = Op> {
     let offset = || prop_oneof![8 => Just(0i8), 2 => -2i8..3];
     let current = || prop::bool::weighted(0.8);
-    let rest = prop::option::weighted(0.3, prop::option::of(0u16..50));
+    let rest = prop::option::weighted(0.3, (any::<bool>(), prop::option::of(0u16..50)));
     prop_oneof![
         2 => (0..2u8, any::<bool>()).prop_map(|(name, leased)| Op::Create { name, leased }),
         4 => (0..5u8, offset(), 1..4u8)
@@ -34,7 +39,8 @@ fn op() -> impl Strategy<Value = Op> {
                 Op::Own { log, current, offset, records, close, rest }
             }
         ),
-        3 => (0..2u8, 0..50u16).prop_map(|(name, lasts)| Op::Claim { name, lasts }),
+        3 => (0..2u8, 0..50u16, prop::bool::weighted(0.3))
+            .prop_map(|(name, lasts, excepts)| Op::Claim { name, lasts, excepts }),
         1 => (0..2u8, current(), 0..50u16)
             .prop_map(|(name, current, lasts)| Op::Renew { name, current, lasts }),
         2 => (0..5u8, offset()).prop_map(|(log, offset)| Op::Delete { log, offset }),
@@ -119,6 +125,17 @@ impl History {
                 (_, turn) => assert!(matches!(turn, Some(Turn::Ready { .. })), "{turn:?}"),
             }
         }
+        if let (By::Owner { rest, .. }, LogId::Run(_)) = (&append.by, log) {
+            // L5: progress, a rest, or a claim that is taken back.
+            let attempt = |kept: &Kept| kept.heads[log].run.as_ref().unwrap().attempt;
+            let wanted = match rest {
+                Some(Release { driven: true, .. }) => 0,
+                Some(Release { driven: false, .. }) => attempt(&before).saturating_sub(1),
+                None if append.records.is_empty() => attempt(&before),
+                None => 1,
+            };
+            assert_eq!(attempt(&self.kept), wanted);
+        }
         // A5: nobody closed or deleted took a record.
         if let Some(run) = log.run().filter(|_| !append.records.is_empty()) {
             let owner = before.heads.get(&LogId::Run(run.clone()));
@@ -182,11 +199,12 @@ impl History {
                 let log = log(*number);
                 let (expected, bodies) = (self.expected(&log, *offset), self.bodies(*records));
                 let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
-                let rest = rest.map(|at| match at {
+                let due = |after: Option<u16>| match after {
                     Some(0) => Due::Now,
                     Some(millis) => Due::At(Timestamp::from_millis(self.now + u64::from(millis))),
                     None => Due::Never,
-                });
+                };
+                let rest = rest.map(|(driven, after)| Release { due: due(after), driven });
                 let ticket = Ticket::from_bytes([self.ticket(&log, *current); 16]);
                 let is_run = matches!(log, LogId::Run(_));
                 let by = By::Owner {
@@ -197,14 +215,18 @@ impl History {
                 };
                 self.append(&log, append(expected, &bodies, by));
             }
-            Op::Claim { name, lasts } => {
+            Op::Claim { name, lasts, excepts } => {
                 let (ticket, name) = (self.make(), NAMES[usize::from(*name)]);
                 let before = self.kept.heads.get(&run(name)).cloned();
                 let until = self.now + u64::from(*lasts);
-                if let Some(lease) = self.kept.claim(name, ticket, self.now, until) {
+                let except = excepts.then(|| id(name)).into_iter().collect();
+                let ask = Claim { except, ..ask(ticket, self.now, until) };
+                if let Some(lease) = self.kept.claim_as(name, &ask) {
                     // L1, L5: it was due, and the attempt is one more.
                     let before = before.unwrap();
                     assert!(before.turn().unwrap().is_due(at(self.now)));
+                    // L6: nothing that was stood back from, unless it is ready.
+                    assert!(!excepts || matches!(before.turn(), Some(Turn::Ready { .. })));
                     assert_eq!(lease.attempt, before.run.as_ref().unwrap().attempt + 1);
                     assert_eq!(lease.head, before.head);
                 }

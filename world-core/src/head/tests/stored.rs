@@ -167,8 +167,8 @@ fn l2_a_claim_that_finds_one_class_takes_no_turn() {
     assert_eq!(turns.merge(&ask(1, 0, 1), vec!["r"], vec!["t"])[0], "t");
 }
 
-/// A store of which some heads cannot be read.
-struct Damaged(Kept);
+/// A store of which some heads cannot be read, and how many due runs it was asked for.
+struct Damaged(Kept, Vec<usize>);
 
 impl Stored for Damaged {
     fn head(&mut self, log: &LogId) -> Result<Option<Head>> {
@@ -206,6 +206,7 @@ impl Snapshot for Damaged {
         last: Place,
         most: usize,
     ) -> Result<Vec<(Timestamp, RunId)>> {
+        self.1.push(most);
         self.0.oldest(queue, last, most)
     }
 }
@@ -226,7 +227,7 @@ fn l2_runs_that_cannot_be_read_do_not_stand_in_the_way_of_the_others() {
     for name in ["bad1", "bad2", "bad3", "gone", "good1", "good2"] {
         kept.append(&run(name), &create(None));
     }
-    let mut damaged = Damaged(kept);
+    let mut damaged = Damaged(kept, Vec::new());
     let mut claimed = |number| {
         let claim = Claim { limit: most(1), ..ask(number, 0, 100) };
         let leases = damaged.claim(&claim, &Turns::default()).unwrap();
@@ -235,6 +236,23 @@ fn l2_runs_that_cannot_be_read_do_not_stand_in_the_way_of_the_others() {
     assert_eq!(claimed(1), ["good1"]);
     assert_eq!(claimed(2), ["good2"]);
     assert!(claimed(3).is_empty());
+}
+
+#[test]
+fn l6_excepted_runs_do_not_keep_those_behind_them_from_being_claimed() {
+    let mut kept = Kept::default();
+    let names: Vec<_> = (0..600).map(|number| format!("r{number:03}")).collect();
+    for name in &names {
+        kept.append(&run(name), &create(Some(1)));
+    }
+    // The oldest by their names, and the newest: all but the 344 between.
+    let except = names[..128].iter().chain(&names[472..]).map(|name| id(name)).collect();
+    let claim = Claim { limit: most(600), except, ..ask(2, 100, 200) };
+    let mut damaged = Damaged(kept, Vec::new());
+    let leases = damaged.claim(&claim, &Turns::default()).unwrap();
+    let given: Vec<_> = leases.into_iter().map(|lease| lease.run.to_string()).collect();
+    assert_eq!(given, names[128..384], "256 leases, oldest first");
+    assert_eq!(damaged.1, [256, 512], "one look a class, and no further than the excepted reach");
 }
 
 #[test]

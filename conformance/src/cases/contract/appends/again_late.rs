@@ -1,6 +1,6 @@
 //! Rule A6, later: after others have written, after the ticket was replaced, after the end.
 
-use world_core::{Append, Appended, By, Due, LogId, NewRun, Phase, Renewed, RunMeta, Tag};
+use world_core::{Append, Appended, By, Due, LogId, NewRun, Phase, Release, Renewed, RunMeta, Tag};
 
 use crate::{
     case::{Case, case},
@@ -75,8 +75,12 @@ async fn an_append_again_does_not_rest_close_or_tag_again(subject: Subject) -> V
     let log = run("run");
     let tag = |number: u8| vec![Tag::from_bytes([number; 16])];
     put(Rule::A6, &world, &log, &create_leased(1, FAR, 1)).await?;
-    let rests =
-        By::Owner { ticket: ticket(1), close: false, rest: Some(Due::Now), tags: Some(tag(1)) };
+    let rests = By::Owner {
+        ticket: ticket(1),
+        close: false,
+        rest: Some(Release::driven(Due::Now)),
+        tags: Some(tag(1)),
+    };
     let slept = append(1, &["slept"], 2, rests);
     put(Rule::A6, &world, &log, &slept).await?;
     // Another owner has it now, until 110, and sets other tags.

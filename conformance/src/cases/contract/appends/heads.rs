@@ -1,6 +1,6 @@
 //! Rule A2: an append commits only at the stated head, whatever the head.
 
-use world_core::{Append, Appended, By, Due, LogId, Phase, Renewed, Tag};
+use world_core::{Append, Appended, By, Due, LogId, Phase, Release, Renewed, Tag};
 
 use crate::{
     case::{Case, case},
@@ -185,7 +185,7 @@ async fn a_conflict_changes_nothing_of_a_leased_run(subject: Subject) -> Verdict
     let all_of_it = By::Owner {
         ticket: ticket(1),
         close: true,
-        rest: Some(Due::Now),
+        rest: Some(Release::driven(Due::Now)),
         tags: Some(vec![Tag::from_bytes([2; 16])]),
     };
     for stated in [0, 2, 9] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use world_core::{Append, By, Claim, Due, List, Queue, RunMeta, Sealed, Tag};
+use world_core::{Append, By, Claim, Due, List, Queue, Release, RunMeta, Sealed, Tag};
 
 use crate::{
     case::{Case, case},
@@ -44,7 +44,12 @@ async fn every_append_of_an_owner_may_set_tags(subject: Subject) -> Verdict {
     for (numbers, records, close, rest) in steps {
         let tags: Vec<_> = numbers.iter().map(|number| Tag::from_bytes([*number; 16])).collect();
         let what = format!("{records} records, close {close}, rest {rest:?} and tags {numbers:?}");
-        let by = By::Owner { ticket: ticket(1), close, rest, tags: Some(tags.clone()) };
+        let by = By::Owner {
+            ticket: ticket(1),
+            close,
+            rest: rest.map(Release::driven),
+            tags: Some(tags.clone()),
+        };
         let bodies = ["work"];
         put(Rule::A4, &world, &log, &append(head, &bodies[..records], 2, by)).await?;
         head += records as u64;

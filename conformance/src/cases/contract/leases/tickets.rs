@@ -1,6 +1,6 @@
 //! Rule L3: only the current ticket counts, and it counts until it is replaced.
 
-use world_core::{Appended, By, Due, Lease, List, Renewed, Tag, Ticket, World, WorldExt};
+use world_core::{Appended, By, Due, Lease, List, Release, Renewed, Tag, Ticket, World, WorldExt};
 
 use crate::{
     case::{Case, case},
@@ -200,7 +200,7 @@ async fn an_expired_ticket_that_nobody_replaced_appends(subject: Subject) -> Ver
         let wanted = Appended::Committed { head: append.head_after() };
         let answer = world.append(&run("a"), &append).await?;
         ensure_eq!(L3, answer, wanted, "{what} under a lease that ran out long ago");
-        if matches!(append.by, By::Owner { rest: Some(Due::Never), .. }) {
+        if matches!(append.by, By::Owner { rest: Some(Release { due: Due::Never, .. }), .. }) {
             claimer.leaves(L3, "a", u64::MAX, format!("{what} has parked it")).await?;
         } else {
             let lease = claimer.takes(L2, "a", (999_999, 1_000_000), "it is due").await?;
