@@ -26,8 +26,8 @@ pub use context::{
     Attempt, Ctx, Fatal, Frozen, Retry, RetryAfter, Sleep, Step, StepError, Workflow,
 };
 pub use driver::{
-    Alarm, Client, Clock, Engine, EngineBuilder, Residency, RunError, RunHandle, Start, Status,
-    SystemClock, VirtualClock, Worker,
+    Alarm, Client, Clock, Engine, EngineBuilder, Residency, RunError, RunHandle, Shutdown, Start,
+    Status, SystemClock, VirtualClock, Worker,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{

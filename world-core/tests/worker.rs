@@ -45,7 +45,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_shuts_down_gives_its_runs_to_another_at_once() {
+async fn a_worker_that_shuts_down_without_grace_gives_its_runs_to_another_at_once() {
     let (key, memory) = (Key::generate(), MemoryWorld::new());
     let begun = Arc::new(Notify::new());
     let told = Arc::clone(&begun);
@@ -59,7 +59,7 @@ async fn a_worker_that_shuts_down_gives_its_runs_to_another_at_once() {
     let second = with_body(builder(memory.clone(), &key), |input| async move { input + 1 });
     let other = second.spawn_worker();
     let start = Instant::now();
-    worker.shutdown().await;
+    worker.shutdown_within(Duration::ZERO).await;
     assert_eq!(run.output().await.unwrap(), 5);
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     other.shutdown().await;

@@ -194,7 +194,7 @@ impl Places {
                 match (left, act) {
                     (Ok(hand), Act::Crash(_)) => hand.kill(),
                     (Ok(Hand { worker: Some(worker), .. }), _) => {
-                        self.leaving.spawn(worker.shutdown());
+                        self.leaving.spawn(async move { drop(worker.shutdown().await) });
                     }
                     _ => {}
                 }

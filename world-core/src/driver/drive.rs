@@ -22,7 +22,7 @@ use write::Flight;
 use super::{
     clock::Alarm,
     engine::Inner,
-    hub::Signal,
+    hub::{Bodies, Signal, Stopping},
     session::{Halt, Session},
 };
 use crate::{
@@ -76,6 +76,9 @@ enum Found {
     Idle(Timestamp),
     /// Somebody else may have appended.
     Outside,
+    /// The worker stops, and the run has nothing left that may end here.
+    Drained(Due),
+    /// The worker stops, whatever runs.
     Stopping,
 }
 
@@ -141,7 +144,8 @@ impl<'a> Drive<'a> {
                 }
                 let claims = self.lease.attempt.saturating_sub(1);
                 self.session.program()?.set_claims(claims);
-                if self.signal.is_stopped() && self.session.program()?.output().is_none() {
+                let ended = self.session.program()?.output().is_some();
+                if self.signal.stopping() == Stopping::Now && !ended {
                     self.write_rest(Due::Now)?;
                 } else {
                     self.write_what_presses()?;
@@ -161,6 +165,7 @@ impl<'a> Drive<'a> {
                 Ok(Found::Renewed(renewed)) => self.renewed(renewed)?,
                 Ok(Found::Outside) => self.refresh().await?,
                 Ok(Found::Idle(due)) => self.write_rest(Due::At(due))?,
+                Ok(Found::Drained(due)) => self.write_rest(due)?,
                 Ok(Found::Stopping) => {}
             }
         }
@@ -180,6 +185,7 @@ impl<'a> Drive<'a> {
             self.renewal = None;
             return Poll::Ready(Ok(Found::Renewed(renewed)));
         }
+        self.drain_if_told()?;
         if self.flight.as_ref().is_some_and(Flight::rests) {
             // What a body or a timer left now would belong to whoever has the run next.
             self.renew_in_time(cx);
@@ -209,8 +215,14 @@ impl<'a> Drive<'a> {
         }
         self.signal.waker.register(cx.waker());
         if self.flight.is_none() {
-            if self.signal.is_stopped() {
-                return Poll::Ready(Ok(Found::Stopping));
+            match self.signal.stopping() {
+                Stopping::Not => {}
+                Stopping::Draining => {
+                    if let Some(due) = self.drained()? {
+                        return Poll::Ready(Ok(Found::Drained(due)));
+                    }
+                }
+                Stopping::Now => return Poll::Ready(Ok(Found::Stopping)),
             }
             if self.signal.take_outside() {
                 return Poll::Ready(Ok(Found::Outside));
@@ -229,6 +241,30 @@ impl<'a> Drive<'a> {
             }
         }
         self.set_alarm(cx, next)
+    }
+
+    /// Lets no body begin once the worker stops, and notes for its report whether any still runs
+    /// or has left what is not written yet.
+    fn drain_if_told(&mut self) -> Result<(), Halt> {
+        if self.signal.stopping() == Stopping::Not {
+            return Ok(());
+        }
+        let writes = self.flight.as_ref().is_some_and(|flight| !flight.rests());
+        let program = self.session.program()?;
+        program.drain();
+        let ended = !writes && program.is_drained();
+        self.signal.note_bodies(if ended { Bodies::Ended } else { Bodies::Running });
+        Ok(())
+    }
+
+    /// When a run that is being drained next wants a worker, once it has no body left that runs.
+    fn drained(&mut self) -> Result<Option<Due>, Halt> {
+        let program = self.session.program()?;
+        if !program.is_drained() {
+            return Ok(None);
+        }
+        let alarm = program.next_alarm().filter(|_| !program.holds_bodies_back());
+        Ok(Some(alarm.map_or(Due::Now, Due::At)))
     }
 
     /// Wakes this task when time next matters.

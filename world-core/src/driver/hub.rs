@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
     },
 };
 
@@ -26,7 +26,49 @@ pub(super) struct Signal {
     /// The lease as it was last renewed.
     lease: Mutex<Option<Lease>>,
     outside: AtomicBool,
-    stop: AtomicBool,
+    /// A [`Stopping`].
+    stop: AtomicU8,
+    /// A [`Bodies`].
+    bodies: AtomicU8,
+    /// A [`Left`].
+    left: AtomicU8,
+}
+
+/// How far the shutdown of a run's worker has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Stopping {
+    /// The worker works.
+    #[default]
+    Not,
+    /// No body begins; those that run may end.
+    Draining,
+    /// The run is given back as it is.
+    Now,
+}
+
+/// Whether a stopping run's bodies were running when it was last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Bodies {
+    /// The drive has not looked: a body may block its thread.
+    #[default]
+    Unknown,
+    Ended,
+    Running,
+}
+
+/// How a drive left its run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Left {
+    /// Its lease was not given back: it runs out.
+    #[default]
+    Leased,
+    GivenBack,
+    Ended,
+    /// Another worker has it, or it was over.
+    Lost,
 }
 
 impl Signal {
@@ -50,14 +92,45 @@ impl Signal {
         self.outside.load(SeqCst) && self.outside.swap(false, SeqCst)
     }
 
-    /// The worker is to give the run back.
-    pub(super) fn tell_stop(&self) {
-        self.stop.store(true, SeqCst);
+    /// The worker is to give the run back; what was told before stays, if it was more.
+    pub(super) fn tell_stop(&self, stopping: Stopping) {
+        self.stop.fetch_max(stopping as u8, SeqCst);
         self.waker.wake();
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(SeqCst)
+    pub(super) fn stopping(&self) -> Stopping {
+        match self.stop.load(SeqCst) {
+            0 => Stopping::Not,
+            1 => Stopping::Draining,
+            _ => Stopping::Now,
+        }
+    }
+
+    /// Notes whether bodies run, for the report of a shutdown.
+    pub(super) fn note_bodies(&self, bodies: Bodies) {
+        self.bodies.store(bodies as u8, SeqCst);
+    }
+
+    pub(super) fn bodies(&self) -> Bodies {
+        match self.bodies.load(SeqCst) {
+            0 => Bodies::Unknown,
+            1 => Bodies::Ended,
+            _ => Bodies::Running,
+        }
+    }
+
+    /// Notes how the drive left its run, for the report of a shutdown.
+    pub(super) fn note_left(&self, left: Left) {
+        self.left.store(left as u8, SeqCst);
+    }
+
+    pub(super) fn left(&self) -> Left {
+        match self.left.load(SeqCst) {
+            0 => Left::Leased,
+            1 => Left::GivenBack,
+            2 => Left::Ended,
+            _ => Left::Lost,
+        }
     }
 }
 
@@ -176,6 +249,7 @@ impl Hub {
 
     /// Tells everyone who waits how a run ended.
     pub(super) fn ended(&self, run: &RunId, end: &Arc<Logged>) {
+        self.left(run, Left::Ended);
         let watchers = self.state().watchers.remove(run).unwrap_or_default();
         for watcher in watchers {
             let _ = watcher.send(Arc::clone(end)); // one that no longer waits needs no answer
@@ -222,6 +296,14 @@ impl Hub {
     /// How often all programs were dropped.
     pub(super) fn generation(&self) -> u64 {
         self.state().generation
+    }
+
+    /// Notes how a run that is driven here was left.
+    pub(super) fn left(&self, run: &RunId, left: Left) {
+        let signal = self.state().driven.get(run).cloned();
+        if let Some(signal) = signal {
+            signal.note_left(left);
+        }
     }
 
     /// Says that a run rests until a time.

@@ -10,6 +10,7 @@ mod handle;
 mod hub;
 mod options;
 mod session;
+mod shutdown;
 mod turn;
 mod worker;
 
@@ -19,6 +20,7 @@ pub use clock::{Alarm, Clock, SystemClock, VirtualClock};
 pub use engine::Engine;
 pub use handle::{RunError, RunHandle, Status};
 pub use options::Residency;
+pub use shutdown::Shutdown;
 pub use worker::Worker;
 
 /// A page of one record.

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::{
     drive::{Drive, Rest, Stop},
     engine::{Engine, Inner},
-    hub::Signal,
+    hub::{Left, Signal, Stopping},
     session::{Halt, Session},
 };
 use crate::{
@@ -59,6 +59,11 @@ pub(super) async fn take(
     mut session: Option<Session>,
 ) {
     let run = lease.run.clone();
+    if signal.stopping() != Stopping::Not {
+        // It was claimed while its worker began to stop: whoever comes next drives it.
+        let _ = write(engine, &lease, None, lease.head, None, Due::Now).await;
+        return;
+    }
     if lease.closed {
         return retire(engine, &lease).await;
     }
@@ -77,6 +82,7 @@ pub(super) async fn take(
         let written = match stop {
             Stop::Lost => {
                 tracing::info!(%run, "another worker has the run, or it is over");
+                signal.note_left(Left::Lost);
                 return;
             }
             Stop::Regressed => Written::Regressed,
@@ -159,10 +165,21 @@ async fn drive(
     let mut drive = Drive::new(engine, lease.clone(), Arc::clone(signal), session);
     let stop = match drive.run().await {
         Ok(Rest::Resting(due)) => {
-            engine.hub.keep(drive.into_session(), due);
+            signal.note_left(Left::GivenBack);
+            if signal.stopping() == Stopping::Not {
+                engine.hub.keep(drive.into_session(), due);
+            } else {
+                // A program that was told to begin no body is of no use to another worker.
+                engine.hub.rested(&lease.run, due);
+            }
             return Ok(());
         }
-        Ok(Rest::Closed | Rest::GivenBack) => return Ok(()),
+        Ok(Rest::GivenBack) => {
+            signal.note_left(Left::GivenBack);
+            engine.hub.work.notify_waiters(); // another worker of this engine may have room
+            return Ok(());
+        }
+        Ok(Rest::Closed) => return Ok(()),
         Err(stop) => stop,
     };
     let head = drive.head();
@@ -344,8 +361,13 @@ async fn write(
                 if let Some(event) = event.filter(|_| close) {
                     let position = append.head_after();
                     engine.hub.ended(&lease.run, &Arc::new(Logged { position, at, event }));
-                } else if let Due::At(time) = due {
-                    engine.hub.rested(&lease.run, time);
+                } else {
+                    engine.hub.left(&lease.run, Left::GivenBack);
+                    match due {
+                        Due::At(time) => engine.hub.rested(&lease.run, time),
+                        Due::Now => engine.hub.work.notify_waiters(),
+                        Due::Never => {}
+                    }
                 }
                 break;
             }

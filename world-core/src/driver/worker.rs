@@ -14,11 +14,18 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
+    time::{sleep, timeout},
 };
 
-use super::{engine::Inner, hub::Signal, session::Session, turn};
+use super::{
+    engine::Inner,
+    hub::{Signal, Stopping},
+    session::Session,
+    shutdown::{Backstop, GRACE, RELEASE_WITHIN, Shutdown},
+    turn,
+};
 use crate::{
-    ids::Queue,
+    ids::{Queue, RunId},
     lease::{Lease, Renewed},
     lock::lock,
     world::{Wait, World},
@@ -31,7 +38,8 @@ const CLAIM_MAX: usize = 64;
 const CLAIM_RETRY: Duration = Duration::from_millis(500);
 
 /// Claims due runs and drives them, until it is shut down, aborted or dropped. A worker that is
-/// dropped finishes what it is writing and gives its runs back, in the background.
+/// dropped finishes what it is writing and gives its runs back, in the background; bodies that run
+/// are dropped. [`shutdown`](Self::shutdown) lets them end first: call it before a process ends.
 ///
 /// ```
 /// # use world_core::*;
@@ -65,13 +73,30 @@ pub(super) struct Hands {
     /// A permit for each run that it may drive.
     runs: Arc<Semaphore>,
     stopping: AtomicBool,
+    /// It stops, and its runs are given back whatever runs.
+    cut: AtomicBool,
     stop: Notify,
     next_task: AtomicU64,
-    tasks: Mutex<BTreeMap<u64, Task>>,
+    tasks: Mutex<Tasks>,
 }
 
-/// How a task is stopped: at once, or by telling it.
-type Task = (AbortHandle, Option<Arc<Signal>>);
+/// The tasks of a worker, and what became of those that ended while it stopped.
+#[derive(Debug, Default)]
+struct Tasks {
+    /// In an order of its own, for it is walked through.
+    all: BTreeMap<u64, Task>,
+    report: Shutdown,
+}
+
+/// How a task is stopped: at once, or by telling the one that drives a run.
+#[derive(Debug)]
+struct Task {
+    abort: AbortHandle,
+    driven: Option<Told>,
+}
+
+/// The run that a task drives, and how it is told.
+type Told = (RunId, Arc<Signal>);
 
 impl Crew {
     /// A worker that has room for a run, with the room.
@@ -93,54 +118,132 @@ impl Worker {
             runtime: Handle::current(),
             runs: Arc::new(Semaphore::new(engine.options.runs_max)),
             stopping: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             stop: Notify::new(),
             next_task: AtomicU64::new(0),
             tasks: Mutex::default(),
         });
         lock(&engine.crew.0).push(Arc::downgrade(&hands));
         let claiming = Arc::clone(&hands);
-        hands.spawn(None, async move { claiming.claim_until_stopped().await });
+        hands.spawn(None, async move {
+            claiming.claim_until_stopped().await;
+            None
+        });
         let keeping = Arc::clone(&hands);
-        hands.spawn(None, async move { keeping.keep_until_stopped().await });
+        hands.spawn(None, async move {
+            keeping.keep_until_cut().await;
+            None
+        });
         Self { hands }
     }
 
-    /// Stops claiming, lets every run finish what it is writing, gives the runs back, and ends.
-    /// Bodies that run are dropped; they run again elsewhere.
-    pub async fn shutdown(self) {
-        self.hands.begin_stop();
-        let all = u32::try_from(self.hands.engine.options.runs_max).unwrap_or(u32::MAX);
-        let _ = self.hands.runs.acquire_many(all).await; // it is never closed
+    /// Lets the step bodies that run end, for at most 20 s, gives all runs back, and ends: as
+    /// [`shutdown_within`](Self::shutdown_within) does. It returns within 25 s.
+    pub async fn shutdown(self) -> Shutdown {
+        self.shutdown_within(GRACE).await
+    }
+
+    /// Lets the step bodies that run end, for at most `grace`, gives all runs back, and ends.
+    ///
+    /// - From now on the worker claims nothing, takes nothing from a client, and begins no body but
+    ///   that of an at-most-once step which the log has announced already.
+    /// - A run none of whose bodies run is given back at once. Any other one is when its bodies have
+    ///   ended and what they left is recorded.
+    /// - At the end of the grace the bodies that still run are dropped, and their runs given back:
+    ///   they run again elsewhere, but for at-most-once steps, which end as
+    ///   [`Interrupted`](crate::StepError::Interrupted).
+    /// - It returns 5 s after the end of the grace at the latest, also when the store does not
+    ///   answer or a body blocks its thread. (Where all threads of the runtime are blocked, nothing
+    ///   can return that is awaited on one of them.) A lease that was not given back by then runs
+    ///   out by itself.
+    ///
+    /// The grace is measured by the runtime's clock, not by the engine's.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # use std::time::Duration;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// let shutdown = worker.shutdown_within(Duration::from_secs(60)).await;
+    /// for run in &shutdown.cut_off {
+    ///     eprintln!("a body of {run} took longer and begins again elsewhere");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown_within(self, grace: Duration) -> Shutdown {
+        let hands = &self.hands;
+        let backstop = Backstop::set(grace.saturating_add(RELEASE_WITHIN));
+        hands.begin_stop(Stopping::Draining);
+        let drained = async {
+            if timeout(grace, hands.all_ended()).await.is_err() {
+                hands.begin_stop(Stopping::Now);
+                // What is left then is cut off: the caller is told.
+                let _ = timeout(RELEASE_WITHIN, hands.all_ended()).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = drained => {}
+            () = backstop.reached() => {}
+        }
+        hands.end()
     }
 
     /// Stops at once, as if the process had died: leases run out by themselves.
     pub fn abort(self) {
         // The runs are not told to stop: they would give their leases back.
-        let tasks = std::mem::take(&mut *lock(&self.hands.tasks));
-        tasks.into_values().for_each(|(task, _)| task.abort());
-        self.hands.begin_stop();
+        self.hands.abort_all();
+        self.hands.begin_stop(Stopping::Now);
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.hands.begin_stop();
+        self.hands.begin_stop(Stopping::Now);
     }
 }
 
 impl Hands {
-    fn begin_stop(&self) {
+    fn begin_stop(&self, stopping: Stopping) {
         self.stopping.store(true, SeqCst);
+        self.cut.fetch_or(stopping == Stopping::Now, SeqCst);
         self.stop.notify_waiters();
-        let signals: Vec<_> =
-            lock(&self.tasks).values().filter_map(|(_, signal)| signal.clone()).collect();
-        signals.iter().for_each(|signal| signal.tell_stop());
+        let told: Vec<_> =
+            lock(&self.tasks).all.values().filter_map(|task| task.driven.clone()).collect();
+        told.iter().for_each(|(_, signal)| signal.tell_stop(stopping));
+    }
+
+    /// Returns once no run is driven and none can be.
+    async fn all_ended(&self) {
+        let all = u32::try_from(self.engine.options.runs_max).unwrap_or(u32::MAX);
+        let _ = self.runs.acquire_many(all).await; // it is never closed
+    }
+
+    fn abort_all(&self) -> BTreeMap<u64, Task> {
+        let tasks = std::mem::take(&mut lock(&self.tasks).all);
+        tasks.values().for_each(|task| task.abort.abort());
+        tasks
+    }
+
+    /// Aborts what is left of a worker that stops, and reports.
+    fn end(&self) -> Shutdown {
+        let left = self.abort_all();
+        let mut report = std::mem::take(&mut lock(&self.tasks).report);
+        for (run, signal) in left.into_values().filter_map(|task| task.driven) {
+            report.count(run, &signal);
+        }
+        report
     }
 
     fn spawn(
         self: &Arc<Self>,
-        signal: Option<Arc<Signal>>,
-        work: impl Future<Output = ()> + Send + 'static,
+        driven: Option<Told>,
+        work: impl Future<Output = Option<OwnedSemaphorePermit>> + Send + 'static,
     ) {
         let hands = Arc::clone(self);
         let id = self.next_task.fetch_add(1, SeqCst);
@@ -148,10 +251,21 @@ impl Hands {
         // The program and its bodies are polled outside tokio's cooperative budget: a budget that
         // runs out in the middle of a delivery would make replay depend on it.
         let task = self.runtime.spawn(tokio::task::unconstrained(async move {
-            work.await;
-            lock(&hands.tasks).remove(&id);
+            let room = work.await;
+            hands.ended(id);
+            drop(room); // only now that it is counted: a shutdown waits for the rooms
         }));
-        tasks.insert(id, (task.abort_handle(), signal));
+        tasks.all.insert(id, Task { abort: task.abort_handle(), driven });
+    }
+
+    /// Forgets a task that has ended, but for the report of a worker that stops.
+    fn ended(&self, id: u64) {
+        let mut tasks = lock(&self.tasks);
+        if let Some((run, signal)) = tasks.all.remove(&id).and_then(|task| task.driven)
+            && self.stopping.load(SeqCst)
+        {
+            tasks.report.count(run, &signal);
+        }
     }
 
     /// Drives a run in a task of its own.
@@ -163,22 +277,33 @@ impl Hands {
     ) {
         let engine = Arc::clone(&self.engine);
         let driven = engine.hub.enter(&lease.run);
-        if self.stopping.load(SeqCst) {
-            driven.signal().tell_stop();
-        }
-        let told = Arc::clone(driven.signal());
+        let told = (lease.run.clone(), Arc::clone(driven.signal()));
+        let signal = Arc::clone(driven.signal());
+        self.tell_if_stopping(&signal); // before it begins,
         self.spawn(Some(told), async move {
             turn::take(&engine, lease, driven.signal(), session).await;
             drop(driven);
-            drop(room);
+            Some(room)
         });
+        self.tell_if_stopping(&signal); // and in case the others were told meanwhile
+    }
+
+    fn tell_if_stopping(&self, signal: &Signal) {
+        if self.stopping.load(SeqCst) {
+            signal.tell_stop(if self.cut.load(SeqCst) {
+                Stopping::Now
+            } else {
+                Stopping::Draining
+            });
+        }
     }
 
     /// Renews the leases of runs that do not come to it themselves, since a body of theirs blocks
     /// its thread: the worker lives, so nobody else is to begin the body again.
-    async fn keep_until_stopped(self: &Arc<Self>) {
+    /// A worker that stops keeps them while bodies may still end.
+    async fn keep_until_cut(self: &Arc<Self>) {
         let (engine, lease) = (&self.engine, self.engine.options.lease);
-        while !self.stopping.load(SeqCst) {
+        while !self.cut.load(SeqCst) {
             let stopped = self.stop.notified();
             let now = engine.clock.now();
             let until = now.plus(lease);
@@ -190,7 +315,7 @@ impl Hands {
             }
             tokio::select! {
                 biased;
-                () = stopped => return,
+                () = stopped => {}
                 () = engine.clock.alarm(now.plus(lease / 6)) => {}
             }
         }
@@ -198,20 +323,36 @@ impl Hands {
 
     async fn claim_until_stopped(self: &Arc<Self>) {
         let queues = self.engine.queues.clone();
-        while !self.stopping.load(SeqCst) {
+        loop {
             let stopped = self.stop.notified();
-            let idle = tokio::select! {
+            if self.stopping.load(SeqCst) {
+                return;
+            }
+            let room = tokio::select! {
                 biased;
                 () = stopped => return,
-                room = Arc::clone(&self.runs).acquire_owned() => match room {
-                    Ok(room) => self.claim(room).await,
-                    Err(_) => return,
-                },
+                room = Arc::clone(&self.runs).acquire_owned() => room,
+            };
+            let Ok(room) = room else { return }; // it is never closed
+            let idle = tokio::select! {
+                biased;
+                idle = self.claim(room) => idle,
+                // An answer that comes would be given back; one that is lost is a lost lease.
+                () = self.stopped_for(RELEASE_WITHIN) => return,
             };
             if idle && !self.stopping.load(SeqCst) {
                 self.wait(&queues).await;
             }
         }
+    }
+
+    /// Returns once the worker has been stopping for this long.
+    async fn stopped_for(&self, time: Duration) {
+        let stopped = self.stop.notified();
+        if !self.stopping.load(SeqCst) {
+            stopped.await;
+        }
+        sleep(time).await;
     }
 
     /// Claims as many runs as there is room for; true when there are no more.

@@ -188,6 +188,23 @@ impl Program {
         !core.has_bodies() && !core.outbox.is_pressing()
     }
 
+    /// Begins no body from now on, but for those that the log has announced.
+    pub(crate) fn drain(&mut self) {
+        self.shared.core().drain();
+    }
+
+    /// Whether no body runs that the workflow polls, none is announced, and nothing waits to be
+    /// written at once.
+    pub(crate) fn is_drained(&self) -> bool {
+        let core = self.shared.core();
+        core.polled_running() == 0 && !core.has_announced() && !core.outbox.is_pressing()
+    }
+
+    /// Whether bodies would begin if the program were not being drained.
+    pub(crate) fn holds_bodies_back(&self) -> bool {
+        self.shared.core().held_back
+    }
+
     /// Whether it could not be executed anew from its log at this point: a body runs, is
     /// announced, or has left something to be written.
     pub(crate) fn is_busy(&self) -> bool {

@@ -174,6 +174,10 @@ pub(crate) struct Core {
     /// Of those that run: how many are starved.
     starved: usize,
     pub(super) bodies_max: usize,
+    /// No body begins but those that are announced: the worker stops.
+    draining: bool,
+    /// A body did not begin because of that.
+    pub(super) held_back: bool,
     cancelled: Option<Position>,
     pub(super) cancel_reason: String,
     pub(super) finished: bool,
@@ -262,8 +266,12 @@ impl Core {
                 self.again.push(op);
             }
             if step.body == Body::Idle && !slot.queued {
-                slot.queued = true;
-                self.startable.push_back(op);
+                if self.draining && step.announced != Announced::Committed {
+                    self.held_back = true;
+                } else {
+                    slot.queued = true;
+                    self.startable.push_back(op);
+                }
             }
             return Turn::Pending;
         }

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use super::{Announced, Body, Core, OpId, StepWork, Work};
+use super::{Announced, Body, Core, OpId, Slot, StepWork, Work};
 use crate::{
     ids::Timestamp,
     replay::{Key, intents::Deposit},
@@ -33,6 +33,36 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Queues a body to begin when there is room.
+    pub(super) fn enqueue(&mut self, op: OpId) {
+        let Some(slot) = self.slots.get_mut(&op) else { return };
+        if slot.waker.is_none() || slot.queued {
+            return;
+        }
+        if self.draining && !is_announced(slot) {
+            self.held_back = true;
+            return;
+        }
+        slot.queued = true;
+        self.startable.push_back(op);
+    }
+
+    /// Begins no body from now on. One that the log has announced still begins: to whoever has
+    /// the run next it would look as if it had run.
+    pub(in crate::replay) fn drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        let Self { startable, slots, .. } = self;
+        let queued = startable.len();
+        startable.retain(|op| {
+            let Some(slot) = slots.get_mut(op) else { return false };
+            slot.queued = is_announced(slot);
+            slot.queued
+        });
+        self.held_back |= self.startable.len() < queued;
     }
 
     /// Lets bodies be polled: those that were woken, and as many more as may begin. Returns them
@@ -101,7 +131,7 @@ impl Core {
     }
 
     /// How many bodies run, but for those that are starved.
-    const fn polled_running(&self) -> usize {
+    pub(in crate::replay) const fn polled_running(&self) -> usize {
         self.running - self.starved
     }
 
@@ -134,4 +164,8 @@ impl Core {
     pub(in crate::replay) fn next_alarm(&self) -> Option<Timestamp> {
         self.alarms.first().map(|(at, _)| *at)
     }
+}
+
+fn is_announced(slot: &Slot) -> bool {
+    matches!(&slot.work, Work::Step(StepWork { announced: Announced::Committed, .. }))
 }

@@ -125,14 +125,4 @@ impl Core {
             self.set_alarm(op, Some(retry_at));
         }
     }
-
-    pub(super) fn enqueue(&mut self, op: OpId) {
-        if let Some(slot) = self.slots.get_mut(&op)
-            && slot.waker.is_some()
-            && !slot.queued
-        {
-            slot.queued = true;
-            self.startable.push_back(op);
-        }
-    }
 }
