@@ -195,6 +195,7 @@ async fn runs_that_wait_for_a_timer_or_a_retry_are_given_back_at_once_and_keep_t
         now: TokioClock::START.plus(Duration::from_secs(600)),
         until: TokioClock::START.plus(Duration::from_secs(601)),
         limit: std::num::NonZeroU32::MAX,
+        except: Vec::new(),
     };
     assert_eq!(memory.claim(&claim).await.unwrap(), [], "neither is due yet");
     let other = waits(&memory).workflow(ONE, workflow).build().unwrap();
