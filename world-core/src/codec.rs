@@ -5,6 +5,7 @@
 //! is `Unsupported`. `docs/events.md` lists every field, and golden files hold the bytes.
 
 mod scan;
+mod some;
 #[cfg(test)]
 pub(crate) mod tests;
 mod value;
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub use value::{DEPTH_MAX, decode_value, encode_value};
+pub(crate) use value::{Undecodable, decode_again, encode_guarded, encode_lasting, read_value};
 
 /// Encodes an event; its kind is [`Event::kind`].
 ///

@@ -54,8 +54,12 @@ impl Ctx {
     /// a crash before the result is recorded it runs again. Awaiting the step gives the recorded
     /// result. Nothing happens before the step is awaited; dropping it cancels the body.
     ///
-    /// - What the step gives is decoded from what was recorded, in MessagePack: `Some(())` and
-    ///   `Some(None)` come back as `None`, and a `Vec<u8>` is shorter as `serde_bytes::ByteBuf`.
+    /// - What the step gives is decoded from what is recorded, in MessagePack. A result that does not
+    ///   decode again is not recorded: the step fails with
+    ///   [`Fatal`](crate::event::FailureKind::Fatal), although its body has run. Such are a field with
+    ///   `skip_serializing_if` and without `default`; `u128`, `IpAddr` and `SocketAddr` below the
+    ///   attributes `tag`, `untagged` and `flatten`; and `Some(())` and `Some(None)`, which would come
+    ///   back as `None`. A `Vec<u8>` is shorter as `serde_bytes::ByteBuf`.
     /// - A result may take as much as the World's limit for a record once it is sealed, 1 MiB in
     ///   memory and on SQLite; a larger one is a failed step.
     /// - The type of the body's error must be known, and a body that only returns `Ok` does not say

@@ -18,7 +18,7 @@ pub use attempt::Attempt;
 
 use super::{BoxError, Fatal, Frozen, Retry, StepError, error::find_error};
 use crate::{
-    codec,
+    codec::{self, Undecodable},
     error::Error,
     event::{Event, FailureKind, Logged},
     ids::{Position, Timestamp},
@@ -27,8 +27,22 @@ use crate::{
 };
 
 type Body<'a> = Pin<Box<dyn Future<Output = Result<Plain, BoxError>> + Send + 'a>>;
-type Decode<T> = fn(&Shared, Position, &Plain) -> Result<T, Error>;
 type Filter<'a> = Box<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + 'a>;
+
+/// How the result of a step is decoded.
+struct Decode<T> {
+    /// Decodes what a body has just left, which is not recorded yet.
+    left: fn(&Plain) -> Result<T, Error>,
+    /// Decodes what the log holds, unless this step's own body left it and it was decoded then.
+    logged: fn(&Shared, Position, &Plain, Option<T>) -> Result<T, Undecodable>,
+}
+
+/// What a body has left, decoded before it is recorded.
+struct Kept<T> {
+    value: T,
+    /// Where the bytes are of which it was decoded; they move into the log's event as they are.
+    place: (usize, usize),
+}
 
 /// A step that waits to be awaited; made by [`Ctx::step`](crate::Ctx::step).
 ///
@@ -75,6 +89,7 @@ pub struct Step<'a, T> {
     deadline: Option<Timestamp>,
     at_most_once: bool,
     decode: Decode<T>,
+    kept: Option<Kept<T>>,
     done: bool,
 }
 
@@ -95,7 +110,7 @@ where
             let body = body(attempt);
             Box::pin(async move {
                 let value = body.await.map_err(Into::into)?;
-                codec::encode_value(&value).map_err(|error| Fatal::new(error).into())
+                codec::encode_guarded(&value).map_err(unrecordable)
             })
         });
         Self {
@@ -112,10 +127,17 @@ where
             timeout: None,
             deadline: None,
             at_most_once: false,
-            decode: |shared, position, plain| match &shared.hydration {
-                Some(hydration) => hydration.hydrate(position, || codec::decode_value(plain)),
-                None => codec::decode_value(plain),
+            decode: Decode {
+                left: codec::decode_again,
+                logged: |shared, position, plain, kept| {
+                    let decode = || kept.map_or_else(|| codec::read_value(plain), Ok);
+                    match &shared.hydration {
+                        Some(hydration) => hydration.hydrate(position, decode),
+                        None => decode(),
+                    }
+                },
             },
+            kept: None,
             done: false,
         }
     }
@@ -161,9 +183,15 @@ where
     where
         T: Frozen + Sync,
     {
-        self.with_decode(|shared, position, plain| match &shared.hydration {
-            Some(hydration) => hydration.hydrate_shared(position, || codec::decode_value(plain)),
-            None => codec::decode_value(plain).map(Arc::new),
+        self.with_decode(Decode {
+            left: |plain| codec::decode_again(plain).map(Arc::new),
+            logged: |shared, position, plain, kept| {
+                let decode = || kept.map_or_else(|| codec::read_value(plain).map(Arc::new), Ok);
+                match &shared.hydration {
+                    Some(hydration) => hydration.hydrate_shared(position, decode),
+                    None => decode(),
+                }
+            },
         })
     }
 
@@ -184,6 +212,7 @@ where
             deadline: self.deadline,
             at_most_once: self.at_most_once,
             decode,
+            kept: None,
             done,
         }
     }
@@ -291,17 +320,22 @@ impl<'a, T> Step<'a, T> {
         self
     }
 
-    fn result(&self, logged: &Logged) -> Option<Result<T, StepError>> {
+    fn result(&mut self, logged: &Logged) -> Option<Result<T, StepError>> {
         match &logged.event {
             Event::StepCompleted { result, .. } => {
-                match (self.decode)(&self.shared, logged.position, result) {
+                let kept = self.kept.take().filter(|kept| kept.place == result.place());
+                let kept = kept.map(|kept| kept.value);
+                match (self.decode.logged)(&self.shared, logged.position, result, kept) {
                     Ok(value) => Some(Ok(value)),
-                    Err(_) => {
+                    Err(undecodable) => {
                         self.shared.block(Divergence {
                             position: logged.position,
                             kind: logged.event.kind(),
                             key: Some(self.key.clone()),
-                            why: Mismatch::Undecodable { wanted: std::any::type_name::<T>() },
+                            why: Mismatch::Undecodable {
+                                wanted: std::any::type_name::<T>(),
+                                why: undecodable.why.into_owned(),
+                            },
                             open: Vec::new(),
                         });
                         None
@@ -360,4 +394,9 @@ impl<T> fmt::Debug for Step<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Step").field(&self.key).finish()
     }
+}
+
+/// The error of a body that has run, and whose result cannot be recorded.
+fn unrecordable(error: Error) -> BoxError {
+    Fatal::new(format!("the step's body has run, and what it left is not recorded: {error}")).into()
 }

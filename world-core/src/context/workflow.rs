@@ -94,21 +94,25 @@ impl Registered {
         F: Fn(Ctx, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, E>> + Send + 'static,
         I: DeserializeOwned,
-        O: Serialize,
+        O: Serialize + DeserializeOwned,
         E: Into<BoxError>,
     {
         let make = move |shared: Arc<Shared>, input: &Plain| {
-            let input = codec::decode_value::<I>(input).map_err(|_| Divergence {
+            let input = codec::read_value::<I>(input).map_err(|undecodable| Divergence {
                 position: Position::new(1),
                 kind: Kind::RUN_CREATED,
                 key: None,
-                why: Mismatch::Undecodable { wanted: type_name::<I>() },
+                why: Mismatch::Undecodable {
+                    wanted: type_name::<I>(),
+                    why: undecodable.why.into_owned(),
+                },
                 open: Vec::new(),
             })?;
             let future = function(Ctx::new(shared), input);
             let future: WorkflowFuture = Box::pin(async move {
                 let output = future.await.map_err(Into::into)?;
-                codec::encode_value(&output).map_err(Into::into)
+                // An output that nobody could read is a failure that says why.
+                codec::encode_lasting(&output).map_err(Into::into)
             });
             Ok(future)
         };

@@ -101,7 +101,7 @@ impl EngineBuilder {
         F: Fn(Ctx, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, E>> + Send + 'static,
         I: DeserializeOwned,
-        O: Serialize,
+        O: Serialize + DeserializeOwned,
         E: Into<BoxError>,
     {
         let added = WorkflowName::new(workflow.name()).and_then(|name| {

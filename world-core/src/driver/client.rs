@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{engine::Inner, handle::RunHandle, session::Session, worker::Hands};
 use crate::{
@@ -35,7 +35,13 @@ impl Client {
     }
 
     /// Starts a run; await the result. See [`Start::id`] for idempotency.
-    pub fn start<I: Serialize, O>(&self, workflow: Workflow<I, O>, input: I) -> Start<I, O> {
+    ///
+    /// An input that does not decode again from what it is encoded as is refused, with the reason,
+    /// before anything is written.
+    pub fn start<I, O>(&self, workflow: Workflow<I, O>, input: I) -> Start<I, O>
+    where
+        I: Serialize + DeserializeOwned,
+    {
         Start { engine: Arc::clone(&self.engine), workflow, input, id: None }
     }
 
@@ -186,7 +192,7 @@ impl<I, O> Start<I, O> {
 
 impl<I, O> IntoFuture for Start<I, O>
 where
-    I: Serialize + Send + 'static,
+    I: Serialize + DeserializeOwned + Send + 'static,
     O: 'static,
 {
     type Output = Result<RunHandle<O>>;
@@ -194,7 +200,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { engine, workflow, input, id } = self;
-        let input = codec::encode_value(&input);
+        let input = codec::encode_lasting(&input);
         let (name, version, queue) =
             (workflow.name(), workflow.version_number(), workflow.queue_name());
         Box::pin(async move {

@@ -72,10 +72,12 @@ pub enum Mismatch {
     },
     /// The log says that the code asked for this, and it does not.
     UnexpectedIntent,
-    /// The stored result does not decode as the type the code wants.
+    /// The stored input or result does not decode as the type the code wants.
     Undecodable {
         /// The type.
         wanted: &'static str,
+        /// Why, without anything of what is stored.
+        why: String,
     },
     /// The code waits for other operations than it did when this was written.
     OtherOpen,
@@ -174,8 +176,8 @@ impl fmt::Display for Divergence {
             Mismatch::OtherKind { asked } => write!(f, "asked for a {asked} under this key")?,
             Mismatch::MissingIntent { key } => write!(f, "asks for {key} before it")?,
             Mismatch::UnexpectedIntent => f.write_str("does not ask for it")?,
-            Mismatch::Undecodable { wanted } => {
-                write!(f, "wants a {wanted}, and the stored result is none")?;
+            Mismatch::Undecodable { wanted, why } => {
+                write!(f, "wants a {wanted}, and what is stored does not decode as one: {why}")?;
             }
             Mismatch::OtherOpen => {
                 f.write_str("waits for other operations than when it was written")?

@@ -167,7 +167,7 @@ impl Hydration {
     pub(crate) fn hydrate_shared<T: Send + Sync + 'static, E>(
         &self,
         position: Position,
-        decode: impl FnOnce() -> Result<T, E>,
+        decode: impl FnOnce() -> Result<Arc<T>, E>,
     ) -> Result<Arc<T>, E> {
         let at = (position, TypeId::of::<Arc<T>>());
         let kept = lock(&self.state).decoded.get(&at).cloned();
@@ -175,7 +175,7 @@ impl Hydration {
             self.counters.hits.fetch_add(1, Relaxed);
             return Ok(value);
         }
-        let value = Arc::new(decode()?);
+        let value = decode()?;
         self.counters.misses.fetch_add(1, Relaxed);
         if self.opened_bytes_max > 0 {
             lock(&self.state).keep_decoded(at, Arc::clone(&value) as Decoded);

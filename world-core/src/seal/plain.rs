@@ -21,6 +21,11 @@ impl Plain {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Where the bytes are in memory, and how many: as long as it lives, no other has them there.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.0.as_ptr().addr(), self.0.len())
+    }
 }
 
 impl fmt::Debug for Plain {

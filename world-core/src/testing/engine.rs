@@ -160,7 +160,7 @@ impl TestEngine {
         F: Fn(Ctx, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, E>> + Send + 'static,
         I: DeserializeOwned,
-        O: Serialize,
+        O: Serialize + DeserializeOwned,
         E: Into<BoxError>,
     {
         self.configure(|builder| builder.workflow(workflow, function))
@@ -239,7 +239,7 @@ impl TestEngine {
     /// Those of starting a run and of [`EngineBuilder::build`].
     pub async fn start<I, O>(&self, workflow: Workflow<I, O>, input: I) -> Result<RunHandle<O>>
     where
-        I: Serialize + Send + 'static,
+        I: Serialize + DeserializeOwned + Send + 'static,
         O: 'static,
     {
         self.client()?.start(workflow, input).await
@@ -251,7 +251,7 @@ impl TestEngine {
     /// Those of [`TestEngine::start`] and [`TestEngine::finish`].
     pub async fn run<I, O>(&self, workflow: Workflow<I, O>, input: I) -> Result<O, RunError>
     where
-        I: Serialize + Send + 'static,
+        I: Serialize + DeserializeOwned + Send + 'static,
         O: DeserializeOwned + 'static,
     {
         let run = self.start(workflow, input).await?;

@@ -72,7 +72,7 @@ impl Replay {
         F: Fn(Ctx, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, E>> + Send + 'static,
         I: DeserializeOwned,
-        O: Serialize,
+        O: Serialize + DeserializeOwned,
         E: Into<BoxError>,
     {
         ReplayCheck {

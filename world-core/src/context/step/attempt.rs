@@ -6,15 +6,17 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::Step;
+use super::{Kept, Step, unrecordable};
 use crate::{
     context::{
+        BoxError,
         ctx::{derive, first_u64, idempotency_key},
         error::{Advice, advice_of, failure_of},
     },
     event::{Event, Failure, FailureKind},
     ids::Timestamp,
     replay::{Announced, At, Blocked, BodySignal, Deposit, Key, Mode, Run, Shared, guarded},
+    seal::Plain,
 };
 
 /// Which attempt a body is.
@@ -74,7 +76,7 @@ impl<T> Step<'_, T> {
             return self.shared.body_pending(self.op, self.alarm);
         }
         self.drop_body();
-        match polled {
+        match polled.map(|polled| polled.map(|left| left.and_then(|result| self.keep(result)))) {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(Ok(result))) => {
                 let (key, attempts) = (self.key.clone(), self.attempt);
@@ -97,6 +99,19 @@ impl<T> Step<'_, T> {
                 self.attempt_failed(run.now, failure, Advice::default(), true);
             }
         }
+    }
+
+    /// Decodes what the body left before it is recorded, and keeps it for when it is delivered:
+    /// what could never be read again must not get into the log.
+    fn keep(&mut self, result: Plain) -> Result<Plain, BoxError> {
+        let decoded = {
+            let _at = At::enter(self.shared.id(), Mode::Body);
+            (self.decode.left)(&result)
+        };
+        self.shared.blame_wake(&self.key);
+        let value = decoded.map_err(unrecordable)?;
+        self.kept = Some(Kept { value, place: result.place() });
+        Ok(result)
     }
 
     /// Begins an attempt; false if there is none to begin now.
