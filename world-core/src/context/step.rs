@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::Span;
 
 pub use attempt::Attempt;
 
@@ -79,6 +80,8 @@ pub struct Step<'a, T> {
     key: Key,
     make: Box<dyn Fn(Attempt) -> Body<'a> + Send + 'a>,
     body: Option<Body<'a>>,
+    /// Around the attempt under way.
+    span: Span,
     signal: Option<BodySignal>,
     attempt: u32,
     /// When the attempt under way is out of time.
@@ -119,6 +122,7 @@ where
             key,
             make,
             body: None,
+            span: Span::none(),
             signal: None,
             attempt: 0,
             alarm: None,
@@ -203,6 +207,7 @@ where
             key: at.1,
             make: std::mem::replace(&mut self.make, Box::new(|_| Box::pin(std::future::pending()))),
             body: self.body.take(),
+            span: std::mem::replace(&mut self.span, Span::none()),
             signal: self.signal.take(),
             attempt: self.attempt,
             alarm: self.alarm,

@@ -132,7 +132,7 @@ impl<'a> Drive<'a> {
 
     /// Drives the run until it ends, rests or is lost.
     pub(super) async fn run(&mut self) -> Result<Rest, Stop> {
-        self.session.receive_backlog(self.engine).await?;
+        self.session.receive_backlog(self.engine, self.head).await?;
         self.catch_up().await?;
         loop {
             if self.flight.is_none() {
@@ -193,6 +193,7 @@ impl<'a> Drive<'a> {
         }
         loop {
             let now = self.renew_in_time(cx);
+            let _scope = self.session.scope().enter(false);
             let program = self.session.program()?;
             let waits_for_permits = self.permits.fit(program.bodies_wanted(), cx);
             let polled = program.poll_bodies(cx, now, self.permits.held());
@@ -315,7 +316,8 @@ impl<'a> Drive<'a> {
         if let Some(up_to) = up_to {
             page.records.retain(|record| record.position <= up_to);
         }
-        self.session.receive(self.engine, page.records).await?;
+        let head = up_to.unwrap_or(page.head);
+        self.session.receive(self.engine, page.records, head).await?;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::{
     ids::{RunId, Timestamp},
     lease::Lease,
     lock::lock,
+    observe,
 };
 
 /// Tells the one that drives a run to look around.
@@ -250,6 +251,7 @@ impl Hub {
     /// Tells everyone who waits how a run ended.
     pub(super) fn ended(&self, run: &RunId, end: &Arc<Logged>) {
         self.left(run, Left::Ended);
+        observe::ended(run, end);
         let watchers = self.state().watchers.remove(run).unwrap_or_default();
         for watcher in watchers {
             let _ = watcher.send(Arc::clone(end)); // one that no longer waits needs no answer
@@ -308,6 +310,7 @@ impl Hub {
 
     /// Says that a run rests until a time.
     pub(super) fn rested(&self, run: &RunId, due: Timestamp) {
+        observe::rests(run, due);
         self.state().due.insert((due, run.clone()));
         self.work.notify_waiters();
     }

@@ -7,6 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Logged},
     ids::{LogId, Position, RunId},
+    observe::{self, Scope},
     record::Record,
     replay::{Blocked, Hydration, Program},
     seal::LogSeal,
@@ -32,6 +33,7 @@ pub(super) struct Session {
     backlog: Vec<Record>,
     /// Committed by this engine's client, and not delivered yet.
     created: Option<(Arc<Logged>, Record)>,
+    scope: Scope,
 }
 
 /// Why a session cannot go on.
@@ -72,6 +74,7 @@ impl Session {
             records: engine.replays_every_turn().then(Vec::new),
             backlog,
             created: None,
+            scope: Scope::new(),
         }
     }
 
@@ -81,13 +84,22 @@ impl Session {
         self.created = Some((created, record));
     }
 
-    /// Delivers what was read when the session was opened.
-    pub(super) async fn receive_backlog(&mut self, engine: &Inner) -> Result<(), Halt> {
+    /// The spans and the silence around the program.
+    pub(super) fn scope(&mut self) -> &mut Scope {
+        &mut self.scope
+    }
+
+    /// Delivers what was read when the session was opened, of a log with this head.
+    pub(super) async fn receive_backlog(
+        &mut self,
+        engine: &Inner,
+        head: Position,
+    ) -> Result<(), Halt> {
         if let Some((created, record)) = self.created.take() {
             self.deliver(engine, &created, Some(&record)).await?;
         }
         let backlog = std::mem::take(&mut self.backlog);
-        self.receive(engine, backlog).await
+        self.receive(engine, backlog, head).await
     }
 
     pub(super) fn run(&self) -> &RunId {
@@ -113,12 +125,14 @@ impl Session {
         })
     }
 
-    /// Takes records from the store: opens and delivers them in order.
+    /// Takes records from the store, of a log that ends at `head`: opens and delivers them in order.
     pub(super) async fn receive(
         &mut self,
         engine: &Inner,
         records: Vec<Record>,
+        head: Position,
     ) -> Result<(), Halt> {
+        self.scope.was_read(&records, head);
         for record in records {
             let logged = self.hydration.open(record.position, || self.seal.open(&record))?;
             self.deliver(engine, &logged, Some(&record)).await?;
@@ -136,9 +150,13 @@ impl Session {
         if let Some(records) = &mut self.records {
             records.extend(record.cloned());
         }
+        let is_replay = self.scope.is_replayed(logged.position);
         match &mut self.program {
-            Some(program) => program.deliver(logged)?,
-            None => self.begin(engine, logged)?,
+            Some(program) => {
+                let _scope = self.scope.enter(is_replay);
+                program.deliver(logged)?;
+            }
+            None => self.begin(engine, logged, is_replay)?,
         }
         self.position = logged.position;
         self.report();
@@ -165,6 +183,7 @@ impl Session {
             return Ok(());
         }
         self.program = None;
+        self.scope.replays_to(self.position);
         for record in &records {
             let logged = self.hydration.open(record.position, || self.seal.open(record))?;
             self.deliver(engine, &logged, None).await?;
@@ -173,14 +192,24 @@ impl Session {
         Ok(())
     }
 
-    fn begin(&mut self, engine: &Inner, created: &Arc<Logged>) -> Result<(), Halt> {
-        let Event::RunCreated { workflow, .. } = &created.event else {
+    fn begin(
+        &mut self,
+        engine: &Inner,
+        created: &Arc<Logged>,
+        is_replay: bool,
+    ) -> Result<(), Halt> {
+        let Event::RunCreated { workflow, version, .. } = &created.event else {
             let why = format!("it begins with {}", created.event.kind());
             return Err(Blocked::Unreadable { why }.into());
         };
         let Some(registered) = engine.workflow(workflow) else {
             return Err(Blocked::Unregistered { workflow: workflow.clone() }.into());
         };
+        self.scope.set_workflow(workflow);
+        if !is_replay {
+            observe::started(&self.run, workflow, *version);
+        }
+        let _scope = self.scope.enter(is_replay);
         let hydration = engine.replays_every_turn().then(|| Arc::clone(&self.hydration));
         let program =
             Program::start(self.run.clone(), created, hydration, None, |shared, input| {

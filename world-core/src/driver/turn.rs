@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use tracing::{Instrument, Span};
 
 use super::{
     drive::{Drive, Rest, Stop},
@@ -15,6 +16,7 @@ use crate::{
     event::{Event, Failure, FailureKind, Logged},
     ids::{LogId, Position, Timestamp},
     lease::{Lease, Renewed},
+    observe,
     record::{Append, Appended, By, Due, Kind, Release},
     replay::Blocked,
     seal::LogSeal,
@@ -54,6 +56,17 @@ impl Engine {
 /// Takes a turn with a run. Whatever becomes of it, the worker goes on.
 pub(super) async fn take(
     engine: &Arc<Inner>,
+    lease: Lease,
+    signal: &Arc<Signal>,
+    session: Option<Session>,
+) {
+    let span = observe::run_span(&lease.run);
+    take_inside(&span, engine, lease, signal, session).instrument(span.clone()).await;
+}
+
+async fn take_inside(
+    span: &Span,
+    engine: &Arc<Inner>,
     mut lease: Lease,
     signal: &Arc<Signal>,
     mut session: Option<Session>,
@@ -67,6 +80,9 @@ pub(super) async fn take(
     if lease.closed {
         return retire(engine, &lease).await;
     }
+    if lease.attempt >= 2 {
+        observe::taken_over(&lease);
+    }
     if lease.attempt >= 2
         && let Err(error) = slow_down(engine, &mut lease).await
     {
@@ -75,7 +91,7 @@ pub(super) async fn take(
     }
     let mut replays_left = REPLAYS_MAX;
     loop {
-        let Err((stop, place)) = drive(engine, &lease, signal, session.take()).await else {
+        let Err((stop, place)) = drive(span, engine, &lease, signal, session.take()).await else {
             return;
         };
         let has_progressed = place.head > lease.head;
@@ -140,12 +156,13 @@ struct Place {
 }
 
 async fn drive(
+    span: &Span,
     engine: &Arc<Inner>,
     lease: &Lease,
     signal: &Arc<Signal>,
     session: Option<Session>,
 ) -> std::result::Result<(), (Stop, Place)> {
-    let session = match session {
+    let mut session = match session {
         // A program that is ahead of its log has seen what the store has lost.
         Some(session) if session.position() <= lease.head => session,
         Some(_) | None => match open(engine, lease).await {
@@ -162,6 +179,7 @@ async fn drive(
             Written::Regressed => Err((Stop::Regressed, Place { seal: None, head: lease.head })),
         };
     }
+    session.scope().begin_drive(span);
     let mut drive = Drive::new(engine, lease.clone(), Arc::clone(signal), session);
     let stop = match drive.run().await {
         Ok(Rest::Resting(due)) => {
@@ -199,6 +217,7 @@ async fn open(engine: &Inner, lease: &Lease) -> Result<Session> {
     if is_poisonous(engine, lease) {
         seal.open(first)?; // it is ended unread, but not under a key that does not open it
     }
+    observe::loaded(&lease.run, page.head);
     Ok(Session::new(lease.run.clone(), seal, engine, page.records))
 }
 
@@ -255,12 +274,7 @@ async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) -> Written {
 /// next deployment may heal it.
 async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) -> Written {
     let why = blocked.to_string();
-    // Alone of the reasons, this one holds nothing that a user wrote.
-    let unreadable = matches!(blocked, Blocked::Unreadable { .. }).then_some(why.as_str());
-    tracing::error!(
-        run = %lease.run, head = %place.head, kind = blocked.kind(), unreadable,
-        "the run is blocked"
-    );
+    observe::blocked(&lease.run, place.head, blocked);
     let now = engine.clock.now();
     // Nothing is written into a log that cannot be read: its key may be another's of the same id,
     // and what was sealed with that would never open again.

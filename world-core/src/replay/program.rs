@@ -27,6 +27,7 @@ use super::{
 use crate::{
     event::{Event, Logged, Seen},
     ids::{Position, RunId, Timestamp},
+    observe,
     seal::Plain,
 };
 
@@ -307,7 +308,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.shared.core().finished = true;
+        let runs_bodies = {
+            let mut core = self.shared.core();
+            core.finished = true;
+            core.running() > 0
+        };
+        // A program that leaves memory is no event in the workflow's life; a body cut off is one.
+        let _silence = if runs_bodies { None } else { observe::silence() };
         let workflow = self.workflow.take();
         // A panic of a destructor has nowhere to go: the run is not affected by it.
         let _ = guarded(|| drop(workflow));

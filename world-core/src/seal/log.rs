@@ -1,6 +1,12 @@
 //! The door itself: seals and opens the records of one log.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use super::{
     Buffer, Plain,
@@ -43,12 +49,16 @@ struct Inner {
     key_id: KeyId,
     keyed: Keyed,
     frame: Frame,
+    realm: Arc<str>,
+    /// Whether a record has opened, so that key and realm are known to be the log's.
+    has_opened: AtomicBool,
 }
 
 impl LogSeal {
-    pub(super) fn new(log: LogId, realm: &str, key_id: KeyId, keyed: Keyed) -> Self {
+    pub(super) fn new(log: LogId, realm: &Arc<str>, key_id: KeyId, keyed: Keyed) -> Self {
         let frame = Frame::new(keyed.cipher(), &key_id, realm, &log);
-        Self(Arc::new(Inner { log, key_id, keyed, frame }))
+        let (realm, has_opened) = (Arc::clone(realm), AtomicBool::new(false));
+        Self(Arc::new(Inner { log, key_id, keyed, frame, realm, has_opened }))
     }
 
     /// The log.
@@ -202,6 +212,7 @@ impl LogSeal {
         if opened.is_err() {
             return Err(self.does_not_open(record));
         }
+        self.0.has_opened.store(true, Relaxed);
         match envelope.compression {
             Compression::None => Ok(text),
             Compression::Zstd => decompress(text.as_bytes()).map_err(|why| {
@@ -229,17 +240,33 @@ impl LogSeal {
 
     #[cold]
     fn does_not_open(&self, record: &Record) -> Error {
-        let Inner { keyed, key_id, .. } = &*self.0;
-        let (what, help) = match keyed.cipher() {
-            Cipher::None => (
-                format!("a {} record whose checksum is wrong", record.kind),
-                "it was changed, or moved from another place: restore the log from a copy",
+        // A wrong realm, a wrong key and a changed record all look alike: what has opened before
+        // tells which of them is likely.
+        let Inner { keyed, key_id, realm, has_opened, .. } = &*self.0;
+        let what = match keyed.cipher() {
+            Cipher::None => {
+                format!("a {} record whose checksum is wrong in the realm {realm:?}", record.kind)
+            }
+            Cipher::Aes256Gcm => format!(
+                "a {} record that does not open with the key {key_id} in the realm {realm:?}",
+                record.kind
             ),
-            Cipher::Aes256Gcm => (
-                format!("a {} record that does not open with the key {key_id}", record.kind),
-                "either the key of this id is not the one it was sealed with, or the realm is another, \
-                 or the record was changed or moved: compare the keys, then restore the log from a copy",
-            ),
+        };
+        let help = match (has_opened.load(Relaxed), keyed.cipher()) {
+            (true, _) => {
+                "other records of this log have opened, so key and realm are right, and this one was \
+                 changed or moved: restore the log from a copy"
+            }
+            (false, Cipher::None) => {
+                "most likely the run was started in another realm: compare EngineBuilder::realm with \
+                 that of the engine that started it; if they are the same, the record was changed or \
+                 moved: restore the log from a copy"
+            }
+            (false, Cipher::Aes256Gcm) => {
+                "most likely the run was started in another realm, or under another key of this id: \
+                 compare EngineBuilder::realm and the key with those of the engine that started it; if \
+                 both are the same, the record was changed or moved: restore the log from a copy"
+            }
         };
         self.place(Error::new(ErrorKind::Corrupt, what), record.position).help(help)
     }

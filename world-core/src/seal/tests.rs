@@ -169,8 +169,35 @@ fn a_wrong_key_of_the_right_id_opens_nothing_and_is_named() {
     let other = Seal::new("default", Keyring::new(key("a", 2)));
     let error = refused(&now(other.of(run("order-7"), &record.body)).unwrap(), &record);
     let shown = error.to_string();
-    for part in ["key a", "run order-7", "position 2", "compare the keys"] {
+    for part in ["key a", "run order-7", "position 2", "under another key of this id"] {
         assert!(shown.contains(part), "{shown}");
+    }
+}
+
+#[test]
+fn a_log_of_another_realm_is_an_error_that_names_the_realm_before_damage() {
+    let sealing = [keyed, Seal::none as fn(&str) -> Seal];
+    for seal in sealing {
+        let record = fresh(&seal("live"), run("r")).seal(SECOND, AT, &completed(b"x")).unwrap();
+        let other = now(seal("test").of(run("r"), &record.body)).unwrap();
+        let shown = refused(&other, &record).to_string();
+        assert!(shown.contains("in the realm \"test\""), "{shown}");
+        let (realm, damage) = (shown.find("started in another realm"), shown.find("from a copy"));
+        assert!(realm.is_some() && realm < damage, "{shown}");
+    }
+}
+
+#[test]
+fn a_damaged_record_of_a_log_that_has_opened_is_not_blamed_on_realm_or_key() {
+    for seal in [keyed("default"), Seal::none("default")] {
+        let log = fresh(&seal, run("r"));
+        let record = log.seal(SECOND, AT, &completed(b"x")).unwrap();
+        let opening = now(seal.of(run("r"), &record.body)).unwrap();
+        opening.open(&record).unwrap();
+        let moved = Record { position: Position::new(3), ..record };
+        let shown = refused(&opening, &moved).to_string();
+        assert!(shown.contains("key and realm are right"), "{shown}");
+        assert!(!shown.contains("another realm"), "{shown}");
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     context::{BoxError, Ctx, Registered, Workflow, failure_of, is_cancellation},
     event::{Event, Failure, FailureKind, Logged},
     ids::{RunId, WorkflowName},
+    observe,
     replay::{Blocked, Divergence, Hydration, Jitter, Key, Mismatch, Program},
 };
 
@@ -134,6 +135,8 @@ impl ReplayCheck {
     /// # Errors
     /// The first disagreement, with the seed and the prefix at which it shows.
     pub fn check(self) -> Result<(), ReplayError> {
+        // What the workflow traces was traced when it ran.
+        let _silence = observe::silence();
         // A test's task has a budget of polls in tokio, and replay must not depend on it.
         let checked = tokio::task::unconstrained(async { self.check_all() }).now_or_never();
         checked.unwrap_or(Ok(()))

@@ -6,6 +6,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use tracing::Span;
+
 use super::{Kept, Step, unrecordable};
 use crate::{
     context::{
@@ -15,6 +17,7 @@ use crate::{
     },
     event::{Event, Failure, FailureKind},
     ids::Timestamp,
+    observe,
     replay::{Announced, At, Blocked, BodySignal, Deposit, Key, Mode, Run, Shared, guarded},
     seal::Plain,
 };
@@ -69,6 +72,7 @@ impl<T> Step<'_, T> {
         let signal = self.signal.get_or_insert_with(|| BodySignal::new(&self.shared, self.op));
         let polled = {
             let _at = At::enter(self.shared.id(), Mode::Body);
+            let _span = self.span.enter();
             guarded(|| body.as_mut().poll(&mut Context::from_waker(signal.arm())))
         };
         self.shared.blame_wake(&self.key);
@@ -80,6 +84,7 @@ impl<T> Step<'_, T> {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(Ok(result))) => {
                 let (key, attempts) = (self.key.clone(), self.attempt);
+                observe::attempt_returned(&self.shared.identity.run, &key, attempts);
                 self.shared.deposit(self.op, Deposit::Completed { key, result, attempts });
             }
             Ok(Poll::Ready(Err(error))) => {
@@ -142,8 +147,10 @@ impl<T> Step<'_, T> {
             key: self.key.clone(),
             number: self.attempt,
         };
+        self.span = observe::attempt_span(&self.shared.identity.run, &self.key, self.attempt);
         let made = {
             let _at = At::enter(self.shared.id(), Mode::Body);
+            let _span = self.span.enter();
             guarded(|| (self.make)(attempt))
         };
         match made {
@@ -171,12 +178,15 @@ impl<T> Step<'_, T> {
             return self.fail(failure);
         }
         let (key, attempt) = (self.key.clone(), self.attempt);
+        let run = &self.shared.identity.run;
+        observe::attempt_failed(run, &key, attempt, failure.kind, delay);
         let note = Event::StepRetrying { key, failure, attempt, retry_at };
         self.shared.retry(self.op, note, attempt, retry_at);
     }
 
     fn fail(&self, failure: Failure) {
         let (key, attempts) = (self.key.clone(), self.attempt);
+        observe::step_failed(&self.shared.identity.run, &key, attempts, failure.kind);
         self.shared.deposit(self.op, Deposit::Failed { key, failure, attempts });
     }
 
@@ -193,6 +203,7 @@ impl<T> Step<'_, T> {
     pub(super) fn drop_body(&mut self) {
         if let Some(body) = self.body.take() {
             let _at = At::enter(self.shared.id(), Mode::Body);
+            let _span = std::mem::replace(&mut self.span, Span::none()).entered();
             // A panic of a destructor comes after the outcome is known, and changes nothing.
             let _ = guarded(|| drop(body));
             self.shared.blame_wake(&self.key);
