@@ -31,6 +31,15 @@ const IN_ANY_ORDER: &[&str] = &[
     "retries_in_a_fan",
     "undone_in_branches",
     "orders_at_once",
+    "nested_join",
+    "nested_join_all",
+    "nested_try_join_all",
+    "nested_unordered",
+    "nested_ordered",
+    "nested_buffered",
+    "nested_buffer_unordered",
+    "nested_for_each",
+    "nested_tokio_join",
 ];
 
 /// Whose bodies race.
@@ -45,6 +54,12 @@ const BY_A_RACE: &[&str] = &[
     "futures_select",
     "futures_unordered",
     "race_then_all",
+    "nested_select",
+    "nested_select_two",
+    "nested_select_all",
+    "nested_select_ok",
+    "nested_tokio_select",
+    "nested_hedge",
 ];
 
 /// What comes of these tells how often their workers died, or how late they went on.

@@ -22,6 +22,7 @@
 mod combine;
 mod cross;
 mod decided;
+mod nested;
 mod single;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
@@ -29,6 +30,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use world_core::{Ctx, EngineBuilder, RunError, StepError, Workflow};
 
 pub use decided::Decided;
+pub use nested::{Combinator, nest};
 
 /// Where bodies wait: called in each with the step's name and the run's seed.
 pub type Wait = dyn Fn(&str, u64) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync;
@@ -47,6 +49,12 @@ impl fmt::Debug for Pace {
 }
 
 impl Pace {
+    /// Bodies of a run with this seed wait so.
+    #[must_use]
+    pub fn new(seed: u64, wait: Arc<Wait>) -> Self {
+        Self { seed, wait }
+    }
+
     /// Returns when this body may end.
     pub async fn at(&self, name: &str) {
         (self.wait)(name, self.seed).await;
@@ -131,7 +139,7 @@ impl Sample {
     /// The function, to register or to replay with.
     pub fn function(&self) -> impl Fn(Ctx, u64) -> Running + Clone + Send + Sync + 'static {
         let (function, wait) = (Arc::clone(&self.function), Arc::clone(&self.wait));
-        move |ctx, seed| function(ctx, Pace { seed, wait: Arc::clone(&wait) })
+        move |ctx, seed| function(ctx, Pace::new(seed, Arc::clone(&wait)))
     }
 
     /// Registers it.
@@ -169,6 +177,7 @@ pub fn corpus() -> Vec<Sample> {
     let mut corpus = single::cases();
     corpus.extend(combine::cases());
     corpus.extend(cross::cases());
+    corpus.extend(nested::cases());
     corpus
 }
 

@@ -12,11 +12,12 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::SeqCst},
     task::{Context, Poll, Waker},
 };
 
 use deliver::misplaced;
+use settle::POLLS_MAX;
 pub(crate) use settle::{Jitter, guarded};
 
 use super::{
@@ -283,6 +284,9 @@ impl Program {
         Poll::Pending
     }
 
+    /// Polls the bodies that are runnable. The workflow is polled until the root waker is quiet, as
+    /// in a delivery: a combinator may yield before it has polled all of its futures, and those
+    /// that it has not reached must not wait for another wake.
     fn poll_for_bodies(&mut self, before: Mark) -> Result<(), Blocked> {
         {
             let _at = At::enter(self.shared.id(), Mode::Waking);
@@ -292,17 +296,26 @@ impl Program {
                 }
             }
         }
-        let ended = self.poll_workflow(Mode::Bodies)?;
-        let mut core = self.shared.core();
-        core.find_starved(&self.runnable, &mut self.starved);
-        self.runnable.clear();
-        if let Some(blocked) = core.blocked.take() {
-            return Err(blocked);
+        for _ in 0..POLLS_MAX {
+            self.shared.root_woken.store(false, SeqCst);
+            let ended = self.poll_workflow(Mode::Bodies)?;
+            let is_quiet = !self.shared.root_woken.load(SeqCst);
+            let mut core = self.shared.core();
+            // A body that woke the workflow is named here, before what it did is acted on.
+            if let Some(blocked) = core.blocked.take() {
+                return Err(blocked);
+            }
+            if ended || core.mark() != before {
+                return Err(Violation::MovedByItself { open: core.shown_keys() }.into());
+            }
+            if is_quiet {
+                core.find_starved(&self.runnable, &mut self.starved);
+                drop(core);
+                self.runnable.clear();
+                return Ok(());
+            }
         }
-        if ended || core.mark() != before {
-            return Err(Violation::MovedByItself { open: core.shown_keys() }.into());
-        }
-        Ok(())
+        Err(Violation::Spins { open: self.shared.core().shown_keys() }.into())
     }
 }
 

@@ -13,8 +13,9 @@ use crate::replay::{
     wakers::{At, Mode},
 };
 
-/// The most polls, or results tried, within one delivery: beyond it the workflow spins.
-const POLLS_MAX: u32 = 100_000;
+/// The most polls, or results tried, within one delivery or one poll of bodies: beyond it the
+/// workflow spins.
+pub(super) const POLLS_MAX: u32 = 100_000;
 
 /// Spurious polls, for the test kit: from 0 to 3 at each quiescent point.
 #[derive(Debug)]
