@@ -55,9 +55,8 @@ use Combinator::{
 };
 
 /// Those that take every result.
-const GATHER: [Combinator; 9] = [
-    Join, JoinAll, TryJoinAll, Unordered, Ordered, Buffered, BufferUnordered, ForEach, TokioJoin,
-];
+const GATHER: [Combinator; 9] =
+    [Join, JoinAll, TryJoinAll, Unordered, Ordered, Buffered, BufferUnordered, ForEach, TokioJoin];
 
 /// Those that take the first result.
 const RACE: [Combinator; 6] = [Select, SelectTwo, SelectAll, SelectOk, TokioSelect, Hedge];
@@ -129,9 +128,8 @@ pub fn nest<'a>(
         }
         .boxed();
     };
-    let parts: Vec<BoxFuture<'a, Result<u64, StepError>>> = (0..*width)
-        .map(|_| nest(ctx.branch("n"), pace.clone(), inner, narrower))
-        .collect();
+    let parts: Vec<BoxFuture<'a, Result<u64, StepError>>> =
+        (0..*width).map(|_| nest(ctx.branch("n"), pace.clone(), inner, narrower)).collect();
     combine(*kind, parts).boxed()
 }
 
@@ -153,7 +151,9 @@ async fn combine(
     match kind {
         JoinAll => join_all(parts).await.into_iter().sum(),
         TryJoinAll => try_join_all(parts).await.map(sum),
-        Unordered => parts.into_iter().collect::<FuturesUnordered<_>>().try_collect().await.map(sum),
+        Unordered => {
+            parts.into_iter().collect::<FuturesUnordered<_>>().try_collect().await.map(sum)
+        }
         Ordered => parts.into_iter().collect::<FuturesOrdered<_>>().try_collect().await.map(sum),
         Buffered => stream::iter(parts).buffered(width).try_collect().await.map(sum),
         BufferUnordered => stream::iter(parts).buffer_unordered(width).try_collect().await.map(sum),

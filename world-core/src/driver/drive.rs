@@ -233,7 +233,7 @@ impl<'a> Drive<'a> {
         let next = program.next_alarm();
         if self.flight.is_none() && program.is_idle() {
             self.permits.release();
-            // No body runs and no time is waited for: whatever is open is never polled again.
+            // No body is polled and no time is waited for: whatever is open is never polled again.
             let Some(next) = next else {
                 return Poll::Ready(Err(program.waits_for_nothing().into()));
             };

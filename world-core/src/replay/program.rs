@@ -184,7 +184,8 @@ impl Program {
         self.shared.core().wanted()
     }
 
-    /// Whether no body runs, none could begin, and nothing waits to be written at once.
+    /// Whether no body runs that the workflow polls, none could begin, and nothing waits to be
+    /// written at once: nothing happens before a time that it waits for, or an event from outside.
     pub(crate) fn is_idle(&self) -> bool {
         let core = self.shared.core();
         !core.has_bodies() && !core.outbox.is_pressing()

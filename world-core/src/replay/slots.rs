@@ -107,8 +107,11 @@ pub(crate) struct Slot {
     /// It stands in the queue of bodies that may begin.
     queued: bool,
     alarm: Option<Timestamp>,
-    /// Its body runs and was woken, and the program does not poll it.
+    /// Its body runs, and the program does not poll it: it was woken and is not polled, or its
+    /// result is there and is not taken.
     starved: bool,
+    /// When the attempt of a starved body is out of time.
+    held_alarm: Option<Timestamp>,
     warned: bool,
 }
 
@@ -216,6 +219,7 @@ impl Core {
             queued: false,
             alarm: None,
             starved: false,
+            held_alarm: None,
             warned: false,
         };
         self.slots.insert(op, slot);
@@ -253,7 +257,10 @@ impl Core {
     }
 
     fn polled(&mut self, op: OpId, mode: Mode) -> Turn {
-        self.fed(op);
+        // A body whose step has its result already is not polled again.
+        if self.starved > 0 && self.slots.get(&op).is_some_and(|slot| slot.parked.is_none()) {
+            self.fed(op);
+        }
         let (clock, claims) = (self.clock, self.claims);
         let Some(slot) = self.slots.get_mut(&op) else { return Turn::Pending };
         if let Some((order, _)) = &slot.parked {

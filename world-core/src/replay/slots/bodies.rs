@@ -110,13 +110,22 @@ impl Core {
             if !slot.runnable {
                 continue;
             }
-            let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
-            if runs && !std::mem::replace(&mut slot.starved, true) {
-                self.starved += 1;
-            }
             if !std::mem::replace(&mut slot.warned, true) {
                 starved.push(slot.key.clone());
             }
+            self.starve(*op);
+        }
+    }
+
+    /// The program does not poll this operation. If its body runs, that makes room for others and
+    /// keeps nobody waiting, nor does the end of its attempt's time, until it is polled again.
+    pub(super) fn starve(&mut self, op: OpId) {
+        let Some(slot) = self.slots.get_mut(&op) else { return };
+        let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
+        if runs && !std::mem::replace(&mut slot.starved, true) {
+            slot.held_alarm = slot.alarm;
+            self.starved += 1;
+            self.set_alarm(op, None);
         }
     }
 
@@ -127,6 +136,9 @@ impl Core {
             && std::mem::take(&mut slot.starved)
         {
             self.starved -= 1;
+            if let Some(alarm) = slot.held_alarm.take() {
+                self.set_alarm(op, Some(alarm));
+            }
         }
     }
 
@@ -140,9 +152,10 @@ impl Core {
         self.polled_running() + self.startable.len()
     }
 
-    /// Whether a body runs, starved or not, or could begin.
+    /// Whether a body runs that the program polls, or one could begin. Those that it does not poll
+    /// come to nothing before a delivery makes it poll them.
     pub(in crate::replay) fn has_bodies(&self) -> bool {
-        self.running > 0 || !self.startable.is_empty()
+        self.wanted() > 0
     }
 
     pub(in crate::replay) const fn running(&self) -> usize {

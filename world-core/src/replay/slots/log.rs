@@ -56,8 +56,13 @@ impl Core {
         }
         let order = (position, slot.key.clone());
         slot.parked = Some((order.clone(), parcel));
+        slot.held_alarm = None;
+        let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
         if slot.waker.is_some() {
             self.tries.insert(order, op);
+        }
+        if runs {
+            self.starve(op); // its body is not polled again, even if nobody takes the result
         }
         true
     }
