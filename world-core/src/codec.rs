@@ -84,7 +84,8 @@ pub(crate) fn size_hint(event: &Event) -> usize {
             Event::TimerFired { .. }
             | Event::TimerSet { .. }
             | Event::StepStarted { .. }
-            | Event::StepAbandoned { .. } => 0,
+            | Event::StepAbandoned { .. }
+            | Event::RunIsolated { .. } => 0,
         }
 }
 
@@ -148,6 +149,10 @@ pub(crate) fn encode_into(event: &Event, buffer: &mut Buffer) -> Result<()> {
             buffer,
         ),
         Event::RunBlocked { why } => write(&wire::RunBlocked { why }, buffer),
+        Event::RunIsolated { deaths, round, alone } => {
+            let (deaths, round, alone) = (*deaths, *round, *alone);
+            write(&wire::RunIsolated { deaths, round, alone }, buffer)
+        }
     }
 }
 
@@ -183,6 +188,10 @@ pub(crate) fn decode_slice(kind: Kind, bytes: &[u8]) -> Result<Event> {
         }
         Kind::RUN_BLOCKED => {
             Event::RunBlocked { why: read::<wire::RunBlocked<'_>>(kind, bytes)?.why.to_owned() }
+        }
+        Kind::RUN_ISOLATED => {
+            let wire::RunIsolated { deaths, round, alone } = read(kind, bytes)?;
+            Event::RunIsolated { deaths, round, alone }
         }
         _ => return Err(unsupported(kind)),
     })

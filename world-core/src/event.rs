@@ -125,6 +125,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Note: workers have died while they had the run, so it is now driven apart from the others.
+    RunIsolated {
+        /// How many workers in a row have died with it since it last made progress.
+        deaths: u32,
+        /// How often it has been driven apart since then, this time included.
+        round: u32,
+        /// In how many of those rounds it was alone, this one included.
+        alone: u32,
+    },
 }
 
 /// What the program knew when its owner wrote a decision: with it, replay notices code that asks
@@ -254,6 +263,7 @@ kinds! {
     STEP_ABANDONED = 66 "step_abandoned",
     RUN_BLOCKED = 67 "run_blocked",
     ATTRIBUTES_SET = 68 "attributes_set",
+    RUN_ISOLATED = 69 "run_isolated",
     STREAM_OPENED = 96 "stream_opened",
     STREAM_CHUNK = 97 "stream_chunk",
     STREAM_CLOSED = 98 "stream_closed",
@@ -266,6 +276,12 @@ impl Kind {
     #[must_use]
     pub const fn is_end(self) -> bool {
         matches!(self.0, 48..=63)
+    }
+
+    /// Whether a record of this kind may come from others than the run's worker: it says nothing
+    /// of how far the run has got.
+    pub(crate) const fn is_external(self) -> bool {
+        matches!(self, Self::CANCEL_REQUESTED | Self::HOOK_RECEIVED)
     }
 }
 
@@ -296,6 +312,7 @@ impl Event {
             Self::StepRetrying { .. } => Kind::STEP_RETRYING,
             Self::StepAbandoned { .. } => Kind::STEP_ABANDONED,
             Self::RunBlocked { .. } => Kind::RUN_BLOCKED,
+            Self::RunIsolated { .. } => Kind::RUN_ISOLATED,
         }
     }
 

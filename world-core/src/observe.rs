@@ -132,7 +132,10 @@ impl Scope {
 /// Whether a record of this kind is written only by an owner whose program has been given all that
 /// stands before it.
 const fn shows_a_drive(kind: Kind) -> bool {
-    !matches!(kind, Kind::RUN_CREATED | Kind::CANCEL_REQUESTED | Kind::RUN_BLOCKED)
+    !matches!(
+        kind,
+        Kind::RUN_CREATED | Kind::CANCEL_REQUESTED | Kind::RUN_BLOCKED | Kind::RUN_ISOLATED
+    )
 }
 
 // ---- steps ----

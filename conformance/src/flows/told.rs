@@ -74,7 +74,8 @@ fn line(event: &Event) -> Option<Line> {
         Event::StepStarted { .. }
         | Event::StepRetrying { .. }
         | Event::StepAbandoned { .. }
-        | Event::RunBlocked { .. } => return None,
+        | Event::RunBlocked { .. }
+        | Event::RunIsolated { .. } => return None,
         _ => Vec::new(),
     };
     Some(Line { shown: shown(event), carried })

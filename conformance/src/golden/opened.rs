@@ -33,6 +33,9 @@ pub(crate) fn opened(logged: &Logged) -> String {
             format!(" {failure:?} attempt={attempt} retry_at={}", retry_at.as_millis())
         }
         Event::RunBlocked { why } => format!(" why={why:?}"),
+        Event::RunIsolated { deaths, round, alone } => {
+            format!(" deaths={deaths} round={round} alone={alone}")
+        }
         _ => String::new(),
     }
 }

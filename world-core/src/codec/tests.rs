@@ -73,6 +73,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Event)> {
         ),
         ("step_abandoned", Event::StepAbandoned { key: key("charge") }),
         ("run_blocked", Event::RunBlocked { why: "panicked: nächste → 👩".to_owned() }),
+        ("run_isolated", Event::RunIsolated { deaths: 300, round: 3, alone: 1 }),
     ]
 }
 

@@ -162,6 +162,13 @@ pub(super) struct RunBlocked<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+pub(super) struct RunIsolated {
+    pub deaths: u32,
+    pub round: u32,
+    pub alone: u32,
+}
+
+#[derive(Serialize, Deserialize)]
 pub(super) struct WireFailure<'a> {
     kind: u8,
     message: &'a str,

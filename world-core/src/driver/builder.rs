@@ -182,8 +182,17 @@ impl EngineBuilder {
         self
     }
 
-    /// Ends a run as failed once this many claims in a row have brought no progress; off by
-    /// default, where such a run only slows down by itself.
+    /// Ends a run as failed once this many workers in a row have died while they drove it alone;
+    /// off by default, where such a run only slows down by itself.
+    ///
+    /// What counts: a worker that dies takes all its runs along, so the first two deaths in a row
+    /// prove nothing. A run that lost two workers without progress is driven apart from the others
+    /// (docs/replay.md says how), at first in a group with others of its
+    /// kind, and then alone. Only deaths while it was alone count, and any progress of the run sets
+    /// the count back. So a run that kills every worker ends after two and this many deaths, or
+    /// after four and this many among many others; and a process that is killed from outside
+    /// ends a healthy run only if that happens this often while that run is alone, without
+    /// progress in between: choose at least 3.
     #[must_use]
     pub fn poison_after(mut self, claims: u32) -> Self {
         self.options.poison_after = NonZeroU32::new(claims);

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{engine::Inner, handle::RunHandle, session::Session, worker::Hands};
+use super::{engine::Inner, handle::RunHandle, session::Session};
 use crate::{
     codec,
     context::Workflow,
@@ -234,7 +234,7 @@ async fn create<O>(
     let at = engine.clock.now();
     let record = seal.seal(Position::new(1), at, &event)?;
     // A worker of this engine that has room gets the run with its first lease: no claim, no read.
-    let hands = engine.workflow(workflow).and_then(|_| engine.crew.with_room());
+    let room = engine.workflow(workflow).and_then(|_| engine.crew.with_room(engine));
     let (ticket, until) = (Inner::ticket(), at.plus(engine.options.lease));
     let new = NewRun {
         queue,
@@ -243,7 +243,7 @@ async fn create<O>(
         parent: None,
         tags: Vec::new(),
         key: seal.key_id().clone(),
-        lease: hands.is_some().then_some((ticket, until)),
+        lease: room.is_some().then_some((ticket, until)),
     };
     let append = Append {
         expected: Position::START,
@@ -254,13 +254,13 @@ async fn create<O>(
     match engine.world.append(&log, &append).await? {
         Appended::Committed { head } => {
             let end = engine.hub.watch(&run);
-            if let Some((hands, room)) = hands {
+            if let Some(room) = room {
                 let lease =
                     Lease { run: run.clone(), ticket, attempt: 1, until, head, closed: false };
                 let mut session = Session::new(run.clone(), seal, engine, Vec::new());
                 let logged = Arc::new(Logged { position: record.position, at, event });
                 session.created_here(logged, record);
-                Hands::drive(&hands, lease, room, Some(session));
+                room.drive(lease, session);
             } else {
                 engine.hub.work.notify_waiters();
             }

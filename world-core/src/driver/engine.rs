@@ -160,7 +160,7 @@ impl Engine {
             world: RetryLayer::new(world).bounds(options.retries),
             seal,
             clock,
-            hub: Arc::new(Hub::new(options.residents_max)),
+            hub: Arc::new(Hub::new(options.residents_max, options.lease)),
             crew: Crew::default(),
             workflows,
             queues,

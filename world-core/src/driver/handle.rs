@@ -363,12 +363,11 @@ impl<O> RunHandle<O> {
     /// ```
     pub async fn status(&self) -> Result<Status> {
         let log = self.log().await?;
-        // A request changes nothing about where the run stands until it is answered.
-        let mut events = log
-            .into_iter()
-            .rev()
-            .map(|logged| logged.event)
-            .filter(|event| !matches!(event, Event::CancelRequested { .. }));
+        // A request changes nothing about where the run stands until it is answered, and neither
+        // does how it is driven.
+        let mut events = log.into_iter().rev().map(|logged| logged.event).filter(|event| {
+            !matches!(event, Event::CancelRequested { .. } | Event::RunIsolated { .. })
+        });
         Ok(match events.next() {
             Some(Event::RunCompleted { .. }) => Status::Completed,
             Some(Event::RunFailed { failure }) => Status::Failed(failure),

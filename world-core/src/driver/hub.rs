@@ -4,14 +4,15 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use futures::task::AtomicWaker;
 use tokio::sync::{Notify, oneshot};
 
-use super::session::Session;
+use super::{session::Session, suspects::Suspects};
 use crate::{
     event::Logged,
     ids::{RunId, Timestamp},
@@ -33,6 +34,13 @@ pub(super) struct Signal {
     bodies: AtomicU8,
     /// A [`Left`].
     left: AtomicU8,
+    /// The epoch of the suspects in which the run came here, and in which it last made progress.
+    pub(super) entered: u64,
+    pub(super) progress: AtomicU64,
+    /// It is a suspect, and waits to be driven.
+    pub(super) waits: AtomicBool,
+    /// The group of suspects with which it is driven, until it makes progress; or 0.
+    pub(super) group: AtomicU64,
 }
 
 /// How far the shutdown of a run's worker has come.
@@ -133,6 +141,12 @@ impl Signal {
             _ => Left::Lost,
         }
     }
+
+    /// Whether it would lose nothing that is new if the worker died now: it has made progress
+    /// since, or is not being driven yet.
+    pub(super) fn is_harmless_since(&self, epoch: u64) -> bool {
+        self.waits.load(SeqCst) || self.progress.load(SeqCst) >= epoch
+    }
 }
 
 /// Says that a run is driven here. It ends however the drive does, also when its task is aborted.
@@ -155,6 +169,8 @@ impl Drop for Driven {
         if state.driven.get(&self.run).is_some_and(|known| Arc::ptr_eq(known, &self.signal)) {
             state.driven.remove(&self.run);
         }
+        drop(state);
+        self.hub.suspects.left();
     }
 }
 
@@ -168,6 +184,7 @@ pub(super) struct Hub {
     pub(super) claiming: tokio::sync::Mutex<()>,
     /// A run may have become due.
     pub(super) work: Notify,
+    pub(super) suspects: Suspects,
 }
 
 #[derive(Debug, Default)]
@@ -185,12 +202,13 @@ struct State {
 }
 
 impl Hub {
-    pub(super) fn new(residents_max: usize) -> Self {
+    pub(super) fn new(residents_max: usize, lease: Duration) -> Self {
         Self {
             state: Mutex::default(),
             residents_max,
             claiming: tokio::sync::Mutex::default(),
             work: Notify::new(),
+            suspects: Suspects::new(lease),
         }
     }
 
@@ -200,7 +218,8 @@ impl Hub {
 
     /// Says that this engine drives a run, for as long as the answer lives.
     pub(super) fn enter(self: &Arc<Self>, run: &RunId) -> Driven {
-        let signal = Arc::new(Signal::default());
+        let signal = Signal { entered: self.suspects.epoch(), ..Signal::default() };
+        let signal = Arc::new(signal);
         self.state().driven.insert(run.clone(), Arc::clone(&signal));
         Driven { hub: Arc::clone(self), run: run.clone(), signal }
     }
@@ -212,6 +231,11 @@ impl Hub {
             .into_iter()
             .filter_map(|signal| signal.lease_before(until).map(|lease| (signal, lease)))
             .collect()
+    }
+
+    /// Whether this is so of all runs that are driven here.
+    pub(super) fn all_driven(&self, is_so: impl Fn(&Signal) -> bool) -> bool {
+        self.state().driven.values().all(|signal| is_so(signal))
     }
 
     pub(super) fn is_driven(&self, run: &RunId) -> bool {
@@ -350,7 +374,7 @@ mod tests {
     #[tokio::test]
     async fn the_programs_that_rested_first_leave_and_nothing_else_piles_up() {
         let engine = Engine::builder(MemoryWorld::new()).without_encryption().build().unwrap();
-        let hub = Hub::new(2);
+        let hub = Hub::new(2, Duration::ZERO);
         let run = |id| RunId::new(id).unwrap();
         hub.keep(session(&engine, "b").await, Timestamp::ZERO);
         for _ in 0..10 {
@@ -382,7 +406,7 @@ mod tests {
     #[tokio::test]
     async fn no_program_is_kept_where_none_may_be() {
         let engine = Engine::builder(MemoryWorld::new()).without_encryption().build().unwrap();
-        let hub = Hub::new(0);
+        let hub = Hub::new(0, Duration::ZERO);
         hub.keep(session(&engine, "a").await, Timestamp::ZERO);
         assert!(hub.take(&RunId::new("a").unwrap()).is_none() && hub.state().oldest.is_empty());
     }

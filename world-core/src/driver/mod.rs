@@ -8,9 +8,11 @@ mod drive;
 mod engine;
 mod handle;
 mod hub;
+mod isolation;
 mod options;
 mod session;
 mod shutdown;
+mod suspects;
 mod turn;
 mod worker;
 

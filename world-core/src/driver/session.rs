@@ -118,6 +118,11 @@ impl Session {
         self.position
     }
 
+    /// What was read when the session was opened, until it is delivered.
+    pub(super) fn backlog(&self) -> &[Record] {
+        &self.backlog
+    }
+
     /// The program, once the first event was delivered.
     pub(super) fn program(&mut self) -> Result<&mut Program, Halt> {
         self.program.as_mut().ok_or_else(|| {

@@ -9,11 +9,13 @@ use super::{
     drive::{Drive, Rest, Stop},
     engine::{Engine, Inner},
     hub::{Left, Signal, Stopping},
+    isolation::{self, Admitted},
     session::{Halt, Session},
+    suspects::Suspect,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    event::{Event, Failure, FailureKind, Logged},
+    event::{Event, Logged},
     ids::{LogId, Position, Timestamp},
     lease::{Lease, Renewed},
     observe,
@@ -22,9 +24,6 @@ use crate::{
     seal::LogSeal,
     world::World,
 };
-
-/// The longest time by which a run that kills its workers is slowed down.
-const POISON_DELAY_MAX: Duration = Duration::from_secs(300);
 
 /// The shortest and longest times for which a blocked run rests.
 const BLOCKED_REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
@@ -74,7 +73,8 @@ async fn take_inside(
     let run = lease.run.clone();
     if signal.stopping() != Stopping::Not {
         // It was claimed while its worker began to stop: whoever comes next drives it.
-        let _ = write(engine, &lease, None, lease.head, None, Due::Now).await;
+        let release = Release::undriven(Due::Now);
+        let _ = write(engine, &lease, None, lease.head, None, release).await;
         return;
     }
     if lease.closed {
@@ -83,15 +83,12 @@ async fn take_inside(
     if lease.attempt >= 2 {
         observe::taken_over(&lease);
     }
-    if lease.attempt >= 2
-        && let Err(error) = slow_down(engine, &mut lease).await
-    {
-        tracing::warn!(%run, %error, "the lease of a run without progress was not prolonged");
-        return;
-    }
+    let mut suspect = None;
     let mut replays_left = REPLAYS_MAX;
     loop {
-        let Err((stop, place)) = drive(span, engine, &lease, signal, session.take()).await else {
+        let Err((stop, place)) =
+            drive(span, engine, &mut lease, signal, session.take(), &mut suspect).await
+        else {
             return;
         };
         let has_progressed = place.head > lease.head;
@@ -142,7 +139,7 @@ async fn begin_anew(engine: &Inner, lease: &mut Lease) -> bool {
 
 /// What became of the last append of a turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
+pub(super) enum Written {
     /// It is in the log, or nothing more can be done.
     Done,
     /// The store has lost what this turn rests on.
@@ -158,27 +155,16 @@ struct Place {
 async fn drive(
     span: &Span,
     engine: &Arc<Inner>,
-    lease: &Lease,
+    lease: &mut Lease,
     signal: &Arc<Signal>,
     session: Option<Session>,
+    suspect: &mut Option<Suspect>,
 ) -> std::result::Result<(), (Stop, Place)> {
-    let mut session = match session {
-        // A program that is ahead of its log has seen what the store has lost.
-        Some(session) if session.position() <= lease.head => session,
-        Some(_) | None => match open(engine, lease).await {
-            Ok(session) => session,
-            Err(error) => {
-                let place = Place { seal: None, head: lease.head };
-                return Err((error.into(), place));
-            }
-        },
+    let mut session = match session_for(engine, lease, signal, session, suspect).await {
+        Ok(Some(session)) => session,
+        Ok(None) => return Ok(()),
+        Err(stop) => return Err((stop, Place { seal: None, head: lease.head })),
     };
-    if is_poisonous(engine, lease) {
-        return match poison(engine, lease, session.seal()).await {
-            Written::Done => Ok(()),
-            Written::Regressed => Err((Stop::Regressed, Place { seal: None, head: lease.head })),
-        };
-    }
     session.scope().begin_drive(span);
     let mut drive = Drive::new(engine, lease.clone(), Arc::clone(signal), session);
     let stop = match drive.run().await {
@@ -205,6 +191,32 @@ async fn drive(
     Err((stop, Place { seal: Some(session.seal().clone()), head }))
 }
 
+/// The session with which a run is driven, once it may be; none if it is over.
+async fn session_for(
+    engine: &Arc<Inner>,
+    lease: &mut Lease,
+    signal: &Arc<Signal>,
+    session: Option<Session>,
+    suspect: &mut Option<Suspect>,
+) -> std::result::Result<Option<Session>, Stop> {
+    let session = match session {
+        // A program that is ahead of its log has seen what the store has lost.
+        Some(session) if session.position() <= lease.head => session,
+        Some(_) | None => open(engine, lease).await?,
+    };
+    if lease.attempt == 1 || suspect.is_some() {
+        return Ok(Some(session));
+    }
+    match isolation::admit(engine, lease, signal, session).await? {
+        Admitted::Unsuspected(session) => Ok(Some(*session)),
+        Admitted::Apart(admitted) => {
+            *suspect = Some(admitted);
+            Ok(Some(open(engine, lease).await?))
+        }
+        Admitted::Over => Ok(None),
+    }
+}
+
 /// Opens a run that is not in memory: its first page, and the seal that the page names.
 async fn open(engine: &Inner, lease: &Lease) -> Result<Session> {
     let log = LogId::Run(lease.run.clone());
@@ -214,28 +226,8 @@ async fn open(engine: &Inner, lease: &Lease) -> Result<Session> {
         return Err(error.run(lease.run.clone()));
     };
     let seal = engine.seal.of(log, &first.body).await?;
-    if is_poisonous(engine, lease) {
-        seal.open(first)?; // it is ended unread, but not under a key that does not open it
-    }
     observe::loaded(&lease.run, page.head);
     Ok(Session::new(lease.run.clone(), seal, engine, page.records))
-}
-
-/// Prolongs the lease of a run that made no progress: a run that kills its workers slows down by
-/// itself, and holds nobody up.
-async fn slow_down(engine: &Inner, lease: &mut Lease) -> Result<()> {
-    let doublings = (lease.attempt - 1).min(16);
-    let delay = engine.options.lease.saturating_mul(1 << doublings).min(POISON_DELAY_MAX);
-    let until = engine.clock.now().plus(delay.max(engine.options.lease));
-    match engine.world.renew(lease, until).await? {
-        Renewed::Held { head } => {
-            (lease.until, lease.head) = (until, lease.head.max(head));
-            Ok(())
-        }
-        Renewed::Lost => {
-            Err(Error::new(ErrorKind::Busy, "another worker has the run").run(lease.run.clone()))
-        }
-    }
 }
 
 /// Deletes a run whose time of retention is over.
@@ -249,25 +241,8 @@ async fn retire(engine: &Inner, lease: &Lease) {
         return;
     }
     // If the store has lost something, the run is claimed again when this lease has run out.
-    let _ = write(engine, lease, None, lease.head, None, Due::Never).await;
-}
-
-fn is_poisonous(engine: &Inner, lease: &Lease) -> bool {
-    engine.options.poison_after.is_some_and(|after| lease.attempt > after.get())
-}
-
-/// Ends a run that has killed its workers too often.
-async fn poison(engine: &Inner, lease: &Lease, seal: &LogSeal) -> Written {
-    let claims = lease.attempt - 1;
-    tracing::error!(run = %lease.run, claims, "the run is ended: it brought down its workers");
-    let failure = Failure {
-        kind: FailureKind::Poisoned,
-        message: format!("{claims} workers in a row died while they had the run"),
-        causes: Vec::new(),
-    };
-    let end = Event::RunFailed { failure };
-    let rest = engine.rest_of_closed(engine.clock.now());
-    write(engine, lease, Some(seal), lease.head, Some(end), rest).await
+    let release = Release::driven(Due::Never);
+    let _ = write(engine, lease, None, lease.head, None, release).await;
 }
 
 /// Notes why the code cannot go on with the log, once for each reason, and lets the run rest: the
@@ -279,13 +254,14 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) -
     // Nothing is written into a log that cannot be read: its key may be another's of the same id,
     // and what was sealed with that would never open again.
     let (Some(seal), false) = (place.seal, matches!(blocked, Blocked::Unreadable { .. })) else {
-        let due = Due::At(now.plus(FAILED_REST));
-        return write(engine, lease, None, place.head, None, due).await;
+        let release = Release::driven(Due::At(now.plus(FAILED_REST)));
+        return write(engine, lease, None, place.head, None, release).await;
     };
     let since = match blocked_since(engine, &seal, place.head, &why).await {
         Ok(Standstill::Cancelled { reason }) => {
-            let (end, rest) = (Event::RunCancelled { reason }, engine.rest_of_closed(now));
-            return write(engine, lease, Some(&seal), place.head, Some(end), rest).await;
+            let end = Some(Event::RunCancelled { reason });
+            let release = Release::driven(engine.rest_of_closed(now));
+            return write(engine, lease, Some(&seal), place.head, end, release).await;
         }
         Ok(Standstill::Since(since)) => since,
         Err(error) => {
@@ -294,7 +270,8 @@ async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) -
     };
     let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });
-    write(engine, lease, Some(&seal), place.head, note, Due::At(now.plus(delay))).await
+    let release = Release::driven(Due::At(now.plus(delay)));
+    write(engine, lease, Some(&seal), place.head, note, release).await
 }
 
 /// What stands at the end of the log of a run that is blocked.
@@ -314,7 +291,8 @@ async fn blocked_since(
 ) -> Result<Standstill> {
     let after = Position::new(head.get().saturating_sub(NOTES_MAX));
     let page = engine.world.read(seal.log(), after, NonZeroU32::MAX).await?;
-    let no_progress = |kind| matches!(kind, Kind::RUN_BLOCKED | Kind::CANCEL_REQUESTED);
+    let no_progress =
+        |kind: Kind| kind.is_external() || matches!(kind, Kind::RUN_BLOCKED | Kind::RUN_ISOLATED);
     let notes = page.records.iter().rev().take_while(|record| no_progress(record.kind));
     // A note that does not open says nothing.
     let (mut since, mut asked) = (None, None);
@@ -338,24 +316,23 @@ async fn blocked_since(
 /// Lets a run rest whose key is missing or whose store fails.
 async fn fail(engine: &Inner, lease: &Lease, error: &Error, place: Place) -> Written {
     tracing::error!(run = %lease.run, %error, "the run cannot be driven now");
-    let due = Due::At(engine.clock.now().plus(FAILED_REST));
-    write(engine, lease, None, place.head, None, due).await
+    let release = Release::driven(Due::At(engine.clock.now().plus(FAILED_REST)));
+    write(engine, lease, None, place.head, None, release).await
 }
 
 /// The last append of a turn: at most one event, and the lease back.
-async fn write(
+pub(super) async fn write(
     engine: &Inner,
     lease: &Lease,
     seal: Option<&LogSeal>,
     head: Position,
     event: Option<Event>,
-    due: Due,
+    release: Release,
 ) -> Written {
     const TRIES_MAX: u32 = 64;
     let log = LogId::Run(lease.run.clone());
     let close = event.as_ref().is_some_and(Event::is_end);
-    let by =
-        By::Owner { ticket: lease.ticket, close, rest: Some(Release::driven(due)), tags: None };
+    let by = By::Owner { ticket: lease.ticket, close, rest: Some(release), tags: None };
     let mut expected = head;
     for _ in 0..TRIES_MAX {
         let at = engine.clock.now();
@@ -377,7 +354,7 @@ async fn write(
                     engine.hub.ended(&lease.run, &Arc::new(Logged { position, at, event }));
                 } else {
                     engine.hub.left(&lease.run, Left::GivenBack);
-                    match due {
+                    match release.due {
                         Due::At(time) => engine.hub.rested(&lease.run, time),
                         Due::Now => engine.hub.work.notify_waiters(),
                         Due::Never => {}

@@ -22,6 +22,7 @@ use super::{
     hub::{Signal, Stopping},
     session::Session,
     shutdown::{Backstop, GRACE, RELEASE_WITHIN, Shutdown},
+    suspects::{Admission, Suspects},
     turn,
 };
 use crate::{
@@ -98,15 +99,34 @@ struct Task {
 /// The run that a task drives, and how it is told.
 type Told = (RunId, Arc<Signal>);
 
+/// Room for a run with a worker, who may begin to drive it.
+#[derive(Debug)]
+pub(super) struct Room {
+    hands: Arc<Hands>,
+    permit: OwnedSemaphorePermit,
+    admission: Admission,
+}
+
+impl Room {
+    /// Drives the run.
+    pub(super) fn drive(self, lease: Lease, session: Session) {
+        let Self { hands, permit, admission } = self;
+        hands.drive(lease, permit, Some(session));
+        drop(admission);
+    }
+}
+
 impl Crew {
-    /// A worker that has room for a run, with the room.
-    pub(super) fn with_room(&self) -> Option<(Arc<Hands>, OwnedSemaphorePermit)> {
+    /// A worker that has room for a run, with the room. None has, while suspects are driven apart
+    /// from the others.
+    pub(super) fn with_room(&self, engine: &Inner) -> Option<Room> {
         let mut crew = lock(&self.0);
         crew.retain(|hands| hands.strong_count() > 0);
         crew.iter().filter_map(Weak::upgrade).find_map(|hands| {
             let free = !hands.stopping.load(SeqCst);
-            let room = free.then(|| Arc::clone(&hands.runs).try_acquire_owned().ok())??;
-            Some((hands, room))
+            let permit = free.then(|| Arc::clone(&hands.runs).try_acquire_owned().ok())??;
+            let admission = Suspects::admission(&engine.hub, engine.clock.now())?;
+            Some(Room { hands, permit, admission })
         })
     }
 }
@@ -269,12 +289,7 @@ impl Hands {
     }
 
     /// Drives a run in a task of its own.
-    pub(super) fn drive(
-        self: &Arc<Self>,
-        lease: Lease,
-        room: OwnedSemaphorePermit,
-        session: Option<Session>,
-    ) {
+    fn drive(self: &Arc<Self>, lease: Lease, room: OwnedSemaphorePermit, session: Option<Session>) {
         let engine = Arc::clone(&self.engine);
         let driven = engine.hub.enter(&lease.run);
         let told = (lease.run.clone(), Arc::clone(driven.signal()));
@@ -358,6 +373,11 @@ impl Hands {
     /// Claims as many runs as there is room for; true when there are no more.
     async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
         let engine = &self.engine;
+        let Some(admission) = Suspects::admission(&engine.hub, engine.clock.now()) else {
+            drop(room);
+            self.wait_for_admission().await;
+            return false;
+        };
         let mut rooms = vec![room];
         while rooms.len() < CLAIM_MAX
             && let Ok(room) = Arc::clone(&self.runs).try_acquire_owned()
@@ -370,7 +390,7 @@ impl Hands {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(%error, "a claim failed");
-                drop(rooms);
+                drop((rooms, admission));
                 engine.clock.alarm(engine.clock.now().plus(CLAIM_RETRY)).await;
                 return false;
             }
@@ -379,7 +399,21 @@ impl Hands {
         for ((lease, session), room) in claimed.into_iter().zip(rooms) {
             self.drive(lease, room, session);
         }
+        drop(admission);
         !full
+    }
+
+    /// Waits until runs may be claimed again, or the worker stops.
+    async fn wait_for_admission(&self) {
+        let stopped = self.stop.notified();
+        if self.stopping.load(SeqCst) {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = stopped => {}
+            () = self.engine.hub.suspects.opened(&*self.engine.clock) => {}
+        }
     }
 
     async fn wait(&self, queues: &[Queue]) {

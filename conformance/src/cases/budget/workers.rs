@@ -76,7 +76,6 @@ async fn a_takeover_costs_a_claim_and_the_reading_of_the_log(subject: Subject) -
     let left = STEPS - DONE + 1;
     let what = format!("a takeover with {left} appends to be made costs others");
     within(counts.appends == left, &what, &counts)?;
-    // A worker that died counts as an attempt, and the next one prolongs its lease.
     within(counts.renewals <= 1, "a takeover costs more than one renewal", &counts)?;
     let what = format!("a takeover of a log of {pages} pages costs more than {} reads", pages + 1);
     within(counts.reads <= pages + 1, &what, &counts)

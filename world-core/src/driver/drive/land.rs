@@ -57,6 +57,7 @@ impl Drive<'_> {
         }
         if !batch.events.is_empty() {
             self.lease.attempt = 1;
+            self.engine.hub.suspects.made_progress(&self.signal);
         }
         let Batch { append, events } = batch;
         let (closes, rests) = match &append.by {

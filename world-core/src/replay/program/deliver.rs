@@ -47,7 +47,7 @@ impl Program {
                 }
             }
             Event::StepAbandoned { key } => self.shared.core().outbox.confirm_abandoned(key),
-            Event::RunBlocked { .. } => {}
+            Event::RunBlocked { .. } | Event::RunIsolated { .. } => {}
             Event::RunCompleted { .. } | Event::RunFailed { .. } | Event::RunCancelled { .. } => {}
             Event::RunCreated { .. } => return Err(misplaced(logged).into()),
         }
