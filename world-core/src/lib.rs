@@ -15,6 +15,7 @@ mod lease;
 mod list;
 mod lock;
 mod memory;
+mod moment;
 mod observe;
 mod record;
 pub mod replay;

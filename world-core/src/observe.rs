@@ -27,7 +27,6 @@ use tracing::{
 use crate::{
     event::{Event, FailureKind, Logged},
     ids::{Position, RunId, Timestamp, WorkflowName},
-    lease::Lease,
     record::{Kind, Record},
     replay::{Blocked, Key},
 };
@@ -173,11 +172,10 @@ pub(crate) fn step_failed(run: &RunId, key: &Key, attempts: u32, kind: FailureKi
 // ---- runs ----
 
 /// A worker has been given a run whose last worker did not give it back.
-pub(crate) fn taken_over(lease: &Lease) {
-    let Lease { run, attempt, head, .. } = lease;
+pub(crate) fn taken_over(run: &RunId, claims: u32, head: Position) {
     info!(
         target: target!(),
-        %run, claims = attempt, %head,
+        %run, claims, %head,
         "the run is taken over: the worker that had it did not give it back"
     );
 }

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use world_core::{layer::CountLayer, seal::Key, *};
+use world_core::{
+    layer::{CountLayer, Fault, FaultLayer, Method, RetryBounds},
+    seal::Key,
+    *,
+};
 
 const BLOCK: Workflow<(), u64> = Workflow::new("block");
 const LEASE: Duration = Duration::from_secs(15);
@@ -63,4 +67,64 @@ async fn a_body_that_blocks_its_thread_is_not_begun_again_while_its_worker_lives
     assert_eq!(run.output().await.unwrap(), 1);
     assert_eq!(BEGUN.load(SeqCst), 1);
     assert_eq!(world.read_all(&log).await.unwrap().records.len(), 3);
+}
+
+/// The keeper renews the lease of a run whose body blocks its thread. Whether there is time to
+/// send an append again is decided by that lease, not by the one from before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_append_that_fails_after_a_body_blocked_its_thread_is_sent_again() {
+    const ONCE: Workflow<(), u64> = Workflow::new("once");
+    let (open, gate) = mpsc::channel();
+    let (begun, gate) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(gate)));
+    let counted = Arc::new(CountLayer::new(MemoryWorld::new()));
+    // The creation is the first append, the result of the step the second.
+    let world = FaultLayer::new(Arc::clone(&counted), |seen| match (seen.method, seen.nth) {
+        (Method::Append, 2) => Fault::Lost,
+        _ => Fault::None,
+    });
+    let (clock, counter) = (VirtualClock::new(), Arc::clone(&begun));
+    let once = move |mut ctx: Ctx, (): ()| {
+        let (counter, gate) = (Arc::clone(&counter), Arc::clone(&gate));
+        async move {
+            ctx.step("block", async || {
+                let begun = counter.fetch_add(1, SeqCst) + 1;
+                gate.lock().unwrap().recv().unwrap(); // blocks the thread, as a body must not
+                Ok::<_, StepError>(begun)
+            })
+            .await
+        }
+    };
+    let once_only = RetryBounds { tries_max: std::num::NonZeroU32::MIN, ..RetryBounds::default() };
+    let engine = Engine::builder(world)
+        .key(Key::generate())
+        .clock(clock.clone())
+        .lease(LEASE)
+        .retries(once_only)
+        .workflow(ONCE, once)
+        .build()
+        .unwrap();
+    let _worker = engine.spawn_worker();
+    let run = engine.client().start(ONCE, ()).await.unwrap();
+    while begun.load(SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..2 {
+        let before = counted.counts().renewals;
+        clock.advance(LEASE * 2 / 3);
+        while counted.counts().renewals == before {
+            tokio::task::yield_now().await;
+        }
+    }
+    open.send(()).unwrap();
+    open.send(()).unwrap(); // for a second attempt, which must not be
+    let output = tokio::spawn(run.output());
+    for _ in 0..100_000 {
+        if output.is_finished() {
+            break;
+        }
+        clock.advance(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(output.await.unwrap().unwrap(), 1);
+    assert_eq!(begun.load(SeqCst), 1);
 }

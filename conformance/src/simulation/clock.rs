@@ -64,4 +64,12 @@ impl Clock for SkewedClock {
             }
         })
     }
+
+    fn monotonic(&self) -> Duration {
+        self.0.began.elapsed()
+    }
+
+    fn pause(&self, time: Duration) -> Alarm {
+        Box::pin(sleep(time))
+    }
 }

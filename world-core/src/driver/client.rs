@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{engine::Inner, handle::RunHandle, session::Session};
+use super::{engine::Inner, handle::RunHandle, held::HeldLease, session::Session};
 use crate::{
     codec,
     context::Workflow,
@@ -231,7 +231,8 @@ async fn create<O>(
     };
     let log = LogId::Run(run.clone());
     let seal = engine.seal.fresh(log.clone()).await?;
-    let at = engine.clock.now();
+    let asked = engine.moment();
+    let at = asked.wall;
     let record = seal.seal(Position::new(1), at, &event)?;
     // A worker of this engine that has room gets the run with its first lease: no claim, no read.
     let room = engine.workflow(workflow).and_then(|_| engine.crew.with_room(engine));
@@ -260,7 +261,7 @@ async fn create<O>(
                 let mut session = Session::new(run.clone(), seal, engine, Vec::new());
                 let logged = Arc::new(Logged { position: record.position, at, event });
                 session.created_here(logged, record);
-                room.drive(lease, session);
+                room.drive(HeldLease::new(&engine.clock, lease, asked), session);
             } else {
                 engine.hub.work.notify_waiters();
             }

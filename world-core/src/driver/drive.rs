@@ -14,6 +14,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use permits::Permits;
@@ -29,7 +30,8 @@ use crate::{
     error::{ErrorKind, Result},
     event::Event,
     ids::{Position, Timestamp},
-    lease::{Lease, Renewed},
+    lease::Renewed,
+    moment::Moment,
     record::{Appended, Due},
     world::World,
 };
@@ -69,7 +71,7 @@ impl<E: Into<Halt>> From<E> for Stop {
 /// What [`Drive::poll`] has found.
 enum Found {
     Answer(Result<Appended>),
-    Renewed(Result<(Renewed, Timestamp)>),
+    Renewed(Result<Renewed>),
     /// Something is to be written.
     Pressing,
     /// Nothing runs, and nothing will before this time.
@@ -84,7 +86,6 @@ enum Found {
 
 pub(super) struct Drive<'a> {
     engine: &'a Arc<Inner>,
-    lease: Lease,
     signal: Arc<Signal>,
     session: Session,
     /// The head of the log, as far as it is known.
@@ -94,24 +95,21 @@ pub(super) struct Drive<'a> {
     conflicts: u32,
     resends: u32,
     permits: Permits,
+    /// Wakes this task when the wall clock says so.
     alarm: Option<(Timestamp, Alarm)>,
-    renewal: Option<Boxed<Result<(Renewed, Timestamp)>>>,
-    renew_at: Timestamp,
+    /// Wakes this task when the monotonic clock says so.
+    pause: Option<(Duration, Alarm)>,
+    renewal: Option<Boxed<Result<Renewed>>>,
+    /// When the lease is next to be renewed: once either clock is there.
+    renew_at: Moment,
 }
 
 impl<'a> Drive<'a> {
-    pub(super) fn new(
-        engine: &'a Arc<Inner>,
-        lease: Lease,
-        signal: Arc<Signal>,
-        session: Session,
-    ) -> Self {
-        let renew_at = engine.renew_at(lease.until);
-        signal.holds(&lease);
-        let head = lease.head;
+    pub(super) fn new(engine: &'a Arc<Inner>, signal: Arc<Signal>, session: Session) -> Self {
+        let renew_at = signal.lease.moment_before_end(engine.options.lease * 2 / 3);
+        let head = signal.lease.head();
         Self {
             engine,
-            lease,
             signal,
             session,
             head,
@@ -121,6 +119,7 @@ impl<'a> Drive<'a> {
             resends: 0,
             permits: Permits::of(engine.bodies()),
             alarm: None,
+            pause: None,
             renewal: None,
             renew_at,
         }
@@ -142,7 +141,7 @@ impl<'a> Drive<'a> {
                 if self.pending.is_empty() {
                     self.session.turn(self.engine).await?;
                 }
-                let claims = self.lease.attempt.saturating_sub(1);
+                let claims = self.signal.lease.attempt().saturating_sub(1);
                 self.session.program()?.set_claims(claims);
                 let ended = self.session.program()?.output().is_some();
                 if self.signal.stopping() == Stopping::Now && !ended {
@@ -192,14 +191,14 @@ impl<'a> Drive<'a> {
             return self.set_alarm(cx, None);
         }
         loop {
-            let now = self.renew_in_time(cx);
+            let now = self.renew_in_time(cx).wall;
             let _scope = self.session.scope().enter(false);
             let program = self.session.program()?;
             let waits_for_permits = self.permits.fit(program.bodies_wanted(), cx);
             let polled = program.poll_bodies(cx, now, self.permits.held());
             for key in program.take_starved() {
                 tracing::warn!(
-                    run = %self.lease.run, %key,
+                    run = %self.signal.lease.run(), %key,
                     "starved: the step's body was woken, and the workflow does not poll it"
                 );
             }
@@ -274,15 +273,19 @@ impl<'a> Drive<'a> {
         cx: &mut Context<'_>,
         next: Option<Timestamp>,
     ) -> Poll<Result<Found, Halt>> {
-        let renew_at = self.renewal.is_none().then_some(self.renew_at);
-        let Some(at) = [next, renew_at].into_iter().flatten().min() else { return Poll::Pending };
-        if self.alarm.as_ref().is_none_or(|(set, _)| *set != at) {
-            self.alarm = Some((at, self.engine.clock.alarm(at)));
-        }
-        if let Some((_, alarm)) = &mut self.alarm
-            && alarm.as_mut().poll(cx).is_ready()
+        let clock = &self.engine.clock;
+        if let Some(at) = next
+            && self.alarm.as_ref().is_none_or(|(set, _)| *set != at)
         {
-            self.alarm = None;
+            self.alarm = Some((at, clock.alarm(at)));
+        }
+        if self.renewal.is_none() {
+            let at = self.renew_at.monotonic;
+            if self.pause.as_ref().is_none_or(|(set, _)| *set != at) {
+                self.pause = Some((at, clock.pause(at.saturating_sub(clock.monotonic()))));
+            }
+        }
+        if rings(&mut self.alarm, cx) | rings(&mut self.pause, cx) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -324,38 +327,38 @@ impl<'a> Drive<'a> {
     // ---- the lease ----
 
     /// Begins a renewal if it is time; gives the time.
-    fn renew_in_time(&mut self, cx: &Context<'_>) -> Timestamp {
-        let now = self.engine.clock.now();
-        if now >= self.renew_at && self.renewal.is_none() {
+    fn renew_in_time(&mut self, cx: &Context<'_>) -> Moment {
+        let now = self.engine.moment();
+        // Either clock: the wall clock may be set back, the monotonic one stop with the machine.
+        if now.reaches(self.renew_at) && self.renewal.is_none() {
             self.begin_renewal(now);
             cx.waker().wake_by_ref();
         }
         now
     }
 
-    fn begin_renewal(&mut self, now: Timestamp) {
-        let until = now.plus(self.engine.options.lease);
-        self.renew_at = self.engine.renew_at(until);
-        let (engine, lease) = (Arc::clone(self.engine), self.lease.clone());
+    fn begin_renewal(&mut self, now: Moment) {
+        let lease = self.engine.options.lease;
+        self.renew_at = now.plus(lease / 3);
+        let (engine, signal) = (Arc::clone(self.engine), Arc::clone(&self.signal));
         self.renewal = Some(Box::pin(async move {
-            engine.world.renew(&lease, until).await.map(|renewed| (renewed, until))
+            let held = &signal.lease;
+            engine.renew(held, lease, held.head()).await
         }));
     }
 
-    fn renewed(&mut self, renewed: Result<(Renewed, Timestamp)>) -> Result<(), Stop> {
+    fn renewed(&mut self, renewed: Result<Renewed>) -> Result<(), Stop> {
         match renewed {
-            Ok((Renewed::Held { head }, until)) => {
-                self.lease.until = until;
-                self.signal.holds(&self.lease);
+            Ok(Renewed::Held { head }) => {
                 self.head = self.head.max(head);
                 Ok(())
             }
             // Perhaps by what is in flight: its answer says so.
-            Ok((Renewed::Lost, _)) if self.flight.as_ref().is_some_and(Flight::rests) => Ok(()),
-            Ok((Renewed::Lost, _)) => Err(Stop::Lost),
+            Ok(Renewed::Lost) if self.flight.as_ref().is_some_and(Flight::rests) => Ok(()),
+            Ok(Renewed::Lost) => Err(Stop::Lost),
             Err(error) => {
                 // An expired lease that nobody replaced is current: appends decide.
-                tracing::warn!(run = %self.lease.run, %error, "a lease was not renewed");
+                tracing::warn!(run = %self.signal.lease.run(), %error, "a lease was not renewed");
                 Ok(())
             }
         }
@@ -364,4 +367,13 @@ impl<'a> Drive<'a> {
     pub(super) fn head(&self) -> Position {
         self.head
     }
+}
+
+/// Polls an alarm, and forgets it once it is over.
+fn rings<T>(alarm: &mut Option<(T, Alarm)>, cx: &mut Context<'_>) -> bool {
+    let is_over = alarm.as_mut().is_some_and(|(_, alarm)| alarm.as_mut().poll(cx).is_ready());
+    if is_over {
+        *alarm = None;
+    }
+    is_over
 }

@@ -1,13 +1,14 @@
 //! The engine: a World, a seal, and the workflows that run on them.
 
-use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
 use super::{
     builder::EngineBuilder,
     client::Client,
-    clock::Clock,
+    clock::{Clock, moment},
+    held::HeldLease,
     hub::Hub,
     options::{Options, Residency},
     session::Session,
@@ -17,9 +18,10 @@ use crate::{
     context::Registered,
     entropy,
     error::{ErrorKind, Result},
-    ids::{Queue, Timestamp, WorkflowName},
+    ids::{Position, Queue, Timestamp, WorkflowName},
     layer::RetryLayer,
-    lease::{Claim, Lease, Ticket},
+    lease::{Claim, Renewed, Ticket},
+    moment::Moment,
     record::Due,
     replay::{Hydration, HydrationCounters, HydrationCounts},
     seal::Seal,
@@ -94,10 +96,25 @@ impl Inner {
         Hydration::counted(kept, Arc::clone(&self.counters))
     }
 
-    /// When a lease that runs out at `until` is to be renewed: with two thirds of it left.
-    pub(super) fn renew_at(&self, until: Timestamp) -> Timestamp {
-        let left = self.options.lease * 2 / 3;
-        Timestamp::from_millis(until.as_millis().saturating_sub(left.as_millis() as u64))
+    /// Reads both clocks.
+    pub(super) fn moment(&self) -> Moment {
+        moment(&*self.clock)
+    }
+
+    /// Renews a lease, so that it holds for `time` from now on. `head` is that of its owner, 0 if
+    /// it begins anew.
+    pub(super) async fn renew(
+        &self,
+        held: &HeldLease,
+        time: Duration,
+        head: Position,
+    ) -> Result<Renewed> {
+        let renewal = held.renewal(time, head);
+        let renewed = self.world.renew(&renewal.lease, renewal.until()).await?;
+        if let Renewed::Held { .. } = renewed {
+            held.renewed(&renewal);
+        }
+        Ok(renewed)
     }
 
     /// The last rest of a run that ends now: until its time of retention is over.
@@ -106,34 +123,38 @@ impl Inner {
     }
 
     /// Claims runs, each with its program where that is in memory.
-    pub(super) async fn claim(&self, limit: NonZeroU32) -> Result<Vec<(Lease, Option<Session>)>> {
+    pub(super) async fn claim(
+        &self,
+        limit: NonZeroU32,
+    ) -> Result<Vec<(HeldLease, Option<Session>)>> {
         let _claiming = self.hub.claiming.lock().await;
         let leases = match self.claim_once(limit).await {
             Err(error) if error.kind() == ErrorKind::Regressed => self.claim_once(limit).await?,
             claimed => claimed?,
         };
-        let with_program = |lease: Lease| {
-            let session = self.hub.take(&lease.run);
+        let with_program = |lease: HeldLease| {
+            let session = self.hub.take(lease.run());
             (lease, session)
         };
         Ok(leases.into_iter().map(with_program).collect())
     }
 
-    async fn claim_once(&self, limit: NonZeroU32) -> Result<Vec<Lease>> {
-        let now = self.clock.now();
+    async fn claim_once(&self, limit: NonZeroU32) -> Result<Vec<HeldLease>> {
+        let asked = self.moment();
+        let now = asked.wall;
         self.hub.pass(now);
         let (ticket, until) = (Self::ticket(), now.plus(self.options.lease));
         let queues = self.queues.clone();
-        let claimed = self
-            .world
-            .claim(&Claim { queues, ticket, now, until, limit, except: Vec::new() })
-            .await;
-        claimed.inspect_err(|error| {
+        let claim = Claim { queues, ticket, now, until, limit, except: Vec::new() };
+        let claimed = self.world.claim(&claim).await;
+        let claimed = claimed.inspect_err(|error| {
             if error.kind() == ErrorKind::Regressed {
                 tracing::error!(%error, "all programs are dropped, and replayed when next claimed");
                 self.hub.drop_all();
             }
-        })
+        })?;
+        let held = |lease| HeldLease::new(&self.clock, lease, asked);
+        Ok(claimed.into_iter().map(held).collect())
     }
 
     pub(super) fn ticket() -> Ticket {

@@ -12,21 +12,21 @@ use std::{
 use futures::task::AtomicWaker;
 use tokio::sync::{Notify, oneshot};
 
-use super::{session::Session, suspects::Suspects};
+use super::{held::HeldLease, session::Session, suspects::Suspects};
 use crate::{
     event::Logged,
     ids::{RunId, Timestamp},
-    lease::Lease,
     lock::lock,
+    moment::Moment,
     observe,
 };
 
 /// Tells the one that drives a run to look around.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Signal {
     pub(super) waker: AtomicWaker,
-    /// The lease as it was last renewed.
-    lease: Mutex<Option<Lease>>,
+    /// The lease under which the run is driven.
+    pub(super) lease: HeldLease,
     outside: AtomicBool,
     /// A [`Stopping`].
     stop: AtomicU8,
@@ -81,14 +81,19 @@ pub(super) enum Left {
 }
 
 impl Signal {
-    /// Says that the lease holds.
-    pub(super) fn holds(&self, lease: &Lease) {
-        *lock(&self.lease) = Some(lease.clone());
-    }
-
-    /// The lease, if it runs out before `until`.
-    pub(super) fn lease_before(&self, until: Timestamp) -> Option<Lease> {
-        lock(&self.lease).clone().filter(|lease| lease.until < until)
+    fn new(lease: HeldLease, entered: u64) -> Self {
+        Self {
+            waker: AtomicWaker::new(),
+            lease,
+            outside: AtomicBool::default(),
+            stop: AtomicU8::default(),
+            bodies: AtomicU8::default(),
+            left: AtomicU8::default(),
+            entered,
+            progress: AtomicU64::default(),
+            waits: AtomicBool::default(),
+            group: AtomicU64::default(),
+        }
     }
 
     /// Somebody else appended to the run's log.
@@ -217,20 +222,18 @@ impl Hub {
     }
 
     /// Says that this engine drives a run, for as long as the answer lives.
-    pub(super) fn enter(self: &Arc<Self>, run: &RunId) -> Driven {
-        let signal = Signal { entered: self.suspects.epoch(), ..Signal::default() };
-        let signal = Arc::new(signal);
+    pub(super) fn enter(self: &Arc<Self>, lease: HeldLease) -> Driven {
+        let run = lease.run().clone();
+        let signal = Arc::new(Signal::new(lease, self.suspects.epoch()));
         self.state().driven.insert(run.clone(), Arc::clone(&signal));
-        Driven { hub: Arc::clone(self), run: run.clone(), signal }
+        Driven { hub: Arc::clone(self), run, signal }
     }
 
-    /// Who drives a run here whose lease runs out before `until`.
-    pub(super) fn overdue(&self, until: Timestamp) -> Vec<(Arc<Signal>, Lease)> {
-        let driven: Vec<_> = self.state().driven.values().cloned().collect();
+    /// Who drives a run here whose lease has less than `left` left.
+    pub(super) fn overdue(&self, now: Moment, left: Duration) -> Vec<Arc<Signal>> {
+        let mut driven: Vec<_> = self.state().driven.values().cloned().collect();
+        driven.retain(|signal| now.reaches(signal.lease.moment_before_end(left)));
         driven
-            .into_iter()
-            .filter_map(|signal| signal.lease_before(until).map(|lease| (signal, lease)))
-            .collect()
     }
 
     /// Whether this is so of all runs that are driven here.

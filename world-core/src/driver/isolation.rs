@@ -10,6 +10,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use super::{
     drive::Stop,
     engine::Inner,
+    held::HeldLease,
     hub::Signal,
     session::Session,
     suspects::Suspect,
@@ -19,7 +20,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Failure, FailureKind},
     ids::Position,
-    lease::{Lease, Renewed},
+    lease::Renewed,
     record::{Append, Appended, By, Due, Kind, Record, Release},
     seal::LogSeal,
     world::World,
@@ -59,16 +60,16 @@ struct Isolated {
 /// the others have made some.
 pub(super) async fn admit(
     engine: &Inner,
-    lease: &mut Lease,
     signal: &Arc<Signal>,
     session: Session,
 ) -> Result<Admitted, Stop> {
+    let lease = &signal.lease;
     let seal = session.seal().clone();
     let read = session.backlog();
-    let reaches_head = read.last().is_some_and(|record| record.position >= lease.head);
+    let reaches_head = read.last().is_some_and(|record| record.position >= lease.head());
     let last = reaches_head.then(|| last_own(read));
     let before = last_isolation(engine, lease, &seal, last).await?;
-    if lease.attempt < SUSPECT_FROM && before.round == 0 {
+    if lease.attempt() < SUSPECT_FROM && before.round == 0 {
         return Ok(Admitted::Unsuspected(Box::new(session)));
     }
     // The session is not kept meanwhile: many may wait, and a page of a log is up to 1 MiB.
@@ -76,15 +77,14 @@ pub(super) async fn admit(
         seal.open(first)?; // nothing is written under a key that does not open the log
     }
     drop(session);
-    let deaths = before.deaths.saturating_add(lease.attempt - 1);
+    let deaths = before.deaths.saturating_add(lease.attempt() - 1);
     if engine.options.poison_after.is_some_and(|after| before.alone >= after.get()) {
         return poison(engine, lease, &seal, before.alone).await;
     }
-    signal.holds(lease);
     let suspect = Suspect::enter(&engine.hub, signal, before.round);
     let Some(is_alone) = suspect.turn(&*engine.clock).await else {
         let written =
-            turn::write(engine, lease, None, lease.head, None, Release::undriven(Due::Now)).await;
+            turn::write(engine, lease, None, lease.head(), None, Release::undriven(Due::Now)).await;
         return over(written);
     };
     hold(engine, lease, before.alone).await?;
@@ -94,12 +94,12 @@ pub(super) async fn admit(
         alone: before.alone.saturating_add(u32::from(is_alone)),
     };
     tracing::warn!(
-        run = %lease.run, deaths, round = now.round, alone = is_alone,
+        run = %lease.run(), deaths, round = now.round, alone = is_alone,
         "the run may be what its workers died of: it is driven apart from the others"
     );
-    lease.head = note(engine, lease, &seal, now).await?;
+    lease.set_head(note(engine, lease, &seal, now).await?);
     // The note has set the World's count back; attempts of steps go on counting the deaths.
-    lease.attempt = deaths.saturating_add(1);
+    lease.set_attempt(deaths.saturating_add(1));
     Ok(Admitted::Apart(suspect))
 }
 
@@ -119,14 +119,14 @@ fn over(written: Written) -> Result<Admitted, Stop> {
 /// progress.
 async fn last_isolation(
     engine: &Inner,
-    lease: &Lease,
+    lease: &HeldLease,
     seal: &LogSeal,
     read: Option<Option<Record>>,
 ) -> Result<Isolated, Stop> {
     let last = match read {
         Some(last) => last,
         None => {
-            let after = Position::new(lease.head.get().saturating_sub(TAIL_MAX));
+            let after = Position::new(lease.head().get().saturating_sub(TAIL_MAX));
             last_own(&engine.world.read(seal.log(), after, NonZeroU32::MAX).await?.records)
         }
     };
@@ -142,11 +142,11 @@ async fn last_isolation(
 /// Ends a run that has killed its workers too often.
 async fn poison(
     engine: &Inner,
-    lease: &Lease,
+    lease: &HeldLease,
     seal: &LogSeal,
     alone: u32,
 ) -> Result<Admitted, Stop> {
-    tracing::error!(run = %lease.run, alone, "the run is ended: it brings down its workers");
+    tracing::error!(run = %lease.run(), alone, "the run is ended: it brings down its workers");
     let failure = Failure {
         kind: FailureKind::Poisoned,
         message: format!("{alone} workers died while they drove the run alone"),
@@ -154,17 +154,16 @@ async fn poison(
     };
     let end = Event::RunFailed { failure };
     let release = Release::driven(engine.rest_of_closed(engine.clock.now()));
-    over(turn::write(engine, lease, Some(seal), lease.head, Some(end), release).await)
+    over(turn::write(engine, lease, Some(seal), lease.head(), Some(end), release).await)
 }
 
 /// Renews the lease of a suspect, the longer the more workers have died with it alone: a run that
 /// kills its workers slows down by itself.
-async fn hold(engine: &Inner, lease: &mut Lease, alone: u32) -> Result<(), Stop> {
+async fn hold(engine: &Inner, lease: &HeldLease, alone: u32) -> Result<(), Stop> {
     let slowed = engine.options.lease.saturating_mul(1 << alone.min(16)).min(SLOWED_MAX);
-    let until = engine.clock.now().plus(slowed.max(engine.options.lease));
-    match engine.world.renew(lease, until).await? {
+    match engine.renew(lease, slowed.max(engine.options.lease), lease.head()).await? {
         Renewed::Held { head } => {
-            (lease.until, lease.head) = (until, lease.head.max(head));
+            lease.set_head(lease.head().max(head));
             Ok(())
         }
         Renewed::Lost => Err(Stop::Lost),
@@ -174,16 +173,16 @@ async fn hold(engine: &Inner, lease: &mut Lease, alone: u32) -> Result<(), Stop>
 /// Notes that the run is about to be driven apart; gives the head with the note.
 async fn note(
     engine: &Inner,
-    lease: &Lease,
+    lease: &HeldLease,
     seal: &LogSeal,
     Isolated { deaths, round, alone }: Isolated,
 ) -> Result<Position, Stop> {
     let event = Event::RunIsolated { deaths, round, alone };
-    let mut expected = lease.head;
+    let mut expected = lease.head();
     for _ in 0..TRIES_MAX {
         let at = engine.clock.now();
         let records = vec![seal.seal(expected.next(), at, &event)?];
-        let by = By::Owner { ticket: lease.ticket, close: false, rest: None, tags: None };
+        let by = By::Owner { ticket: lease.ticket(), close: false, rest: None, tags: None };
         let append = Append { expected, records, at, by };
         match engine.world.append(seal.log(), &append).await? {
             Appended::Committed { head } => return Ok(head),
@@ -191,5 +190,7 @@ async fn note(
             Appended::Fenced | Appended::NotOpen => return Err(Stop::Lost),
         }
     }
-    Err(Error::new(ErrorKind::Busy, "64 appends met others' appends").run(lease.run.clone()).into())
+    Err(Error::new(ErrorKind::Busy, "64 appends met others' appends")
+        .run(lease.run().clone())
+        .into())
 }

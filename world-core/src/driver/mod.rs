@@ -7,6 +7,7 @@ mod clock;
 mod drive;
 mod engine;
 mod handle;
+mod held;
 mod hub;
 mod isolation;
 mod options;

@@ -8,6 +8,7 @@ use tracing::{Instrument, Span};
 use super::{
     drive::{Drive, Rest, Stop},
     engine::{Engine, Inner},
+    held::HeldLease,
     hub::{Left, Signal, Stopping},
     isolation::{self, Admitted},
     session::{Halt, Session},
@@ -17,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Logged},
     ids::{LogId, Position, Timestamp},
-    lease::{Lease, Renewed},
+    lease::Renewed,
     observe,
     record::{Append, Appended, By, Due, Kind, Release},
     replay::Blocked,
@@ -44,8 +45,8 @@ impl Engine {
         let turns = claimed.map(|(lease, session)| -> BoxFuture<'static, ()> {
             let engine = Arc::clone(self.inner());
             Box::pin(async move {
-                let driven = engine.hub.enter(&lease.run);
-                take(&engine, lease, driven.signal(), session).await;
+                let driven = engine.hub.enter(lease);
+                take(&engine, driven.signal(), session).await;
             })
         });
         Ok(turns.collect())
@@ -53,45 +54,39 @@ impl Engine {
 }
 
 /// Takes a turn with a run. Whatever becomes of it, the worker goes on.
-pub(super) async fn take(
-    engine: &Arc<Inner>,
-    lease: Lease,
-    signal: &Arc<Signal>,
-    session: Option<Session>,
-) {
-    let span = observe::run_span(&lease.run);
-    take_inside(&span, engine, lease, signal, session).instrument(span.clone()).await;
+pub(super) async fn take(engine: &Arc<Inner>, signal: &Arc<Signal>, session: Option<Session>) {
+    let span = observe::run_span(signal.lease.run());
+    take_inside(&span, engine, signal, session).instrument(span.clone()).await;
 }
 
 async fn take_inside(
     span: &Span,
     engine: &Arc<Inner>,
-    mut lease: Lease,
     signal: &Arc<Signal>,
     mut session: Option<Session>,
 ) {
-    let run = lease.run.clone();
+    let lease = &signal.lease;
+    let run = lease.run();
     if signal.stopping() != Stopping::Not {
         // It was claimed while its worker began to stop: whoever comes next drives it.
         let release = Release::undriven(Due::Now);
-        let _ = write(engine, &lease, None, lease.head, None, release).await;
+        let _ = write(engine, lease, None, lease.head(), None, release).await;
         return;
     }
-    if lease.closed {
-        return retire(engine, &lease).await;
+    if lease.is_closed() {
+        return retire(engine, lease).await;
     }
-    if lease.attempt >= 2 {
-        observe::taken_over(&lease);
+    if lease.attempt() >= 2 {
+        observe::taken_over(run, lease.attempt(), lease.head());
     }
     let mut suspect = None;
     let mut replays_left = REPLAYS_MAX;
     loop {
-        let Err((stop, place)) =
-            drive(span, engine, &mut lease, signal, session.take(), &mut suspect).await
+        let Err((stop, place)) = drive(span, engine, signal, session.take(), &mut suspect).await
         else {
             return;
         };
-        let has_progressed = place.head > lease.head;
+        let has_progressed = place.head > lease.head();
         let written = match stop {
             Stop::Lost => {
                 tracing::info!(%run, "another worker has the run, or it is over");
@@ -99,8 +94,8 @@ async fn take_inside(
                 return;
             }
             Stop::Regressed => Written::Regressed,
-            Stop::Halt(Halt::Blocked(blocked)) => block(engine, &lease, &blocked, place).await,
-            Stop::Halt(Halt::Error(error)) => fail(engine, &lease, &error, place).await,
+            Stop::Halt(Halt::Blocked(blocked)) => block(engine, lease, &blocked, place).await,
+            Stop::Halt(Halt::Error(error)) => fail(engine, lease, &error, place).await,
         };
         if written == Written::Done {
             return;
@@ -113,7 +108,7 @@ async fn take_inside(
         if has_progressed {
             replays_left = REPLAYS_MAX;
         }
-        if replays_left == 0 || !begin_anew(engine, &mut lease).await {
+        if replays_left == 0 || !begin_anew(engine, lease).await {
             return; // whoever claims it when the lease has run out replays it
         }
         replays_left -= 1;
@@ -121,17 +116,17 @@ async fn take_inside(
 }
 
 /// Renews the lease of a run whose program was dropped; false if it is lost as well.
-async fn begin_anew(engine: &Inner, lease: &mut Lease) -> bool {
-    lease.until = lease.until.max(engine.clock.now().plus(engine.options.lease));
-    lease.head = Position::START; // so the World is told that the owner has seen nothing
-    match engine.world.renew(lease, lease.until).await {
+async fn begin_anew(engine: &Inner, lease: &HeldLease) -> bool {
+    let time = lease.left().max(engine.options.lease);
+    // A head of 0 tells the World that the owner has seen nothing.
+    match engine.renew(lease, time, Position::START).await {
         Ok(Renewed::Held { head }) => {
-            lease.head = head;
+            lease.set_head(head);
             true
         }
         Ok(Renewed::Lost) => false,
         Err(error) => {
-            tracing::warn!(run = %lease.run, %error, "the lease was not renewed for a replay");
+            tracing::warn!(run = %lease.run(), %error, "the lease was not renewed for a replay");
             false
         }
     }
@@ -155,18 +150,18 @@ struct Place {
 async fn drive(
     span: &Span,
     engine: &Arc<Inner>,
-    lease: &mut Lease,
     signal: &Arc<Signal>,
     session: Option<Session>,
     suspect: &mut Option<Suspect>,
 ) -> std::result::Result<(), (Stop, Place)> {
-    let mut session = match session_for(engine, lease, signal, session, suspect).await {
+    let lease = &signal.lease;
+    let mut session = match session_for(engine, signal, session, suspect).await {
         Ok(Some(session)) => session,
         Ok(None) => return Ok(()),
-        Err(stop) => return Err((stop, Place { seal: None, head: lease.head })),
+        Err(stop) => return Err((stop, Place { seal: None, head: lease.head() })),
     };
     session.scope().begin_drive(span);
-    let mut drive = Drive::new(engine, lease.clone(), Arc::clone(signal), session);
+    let mut drive = Drive::new(engine, Arc::clone(signal), session);
     let stop = match drive.run().await {
         Ok(Rest::Resting(due)) => {
             signal.note_left(Left::GivenBack);
@@ -174,7 +169,7 @@ async fn drive(
                 engine.hub.keep(drive.into_session(), due);
             } else {
                 // A program that was told to begin no body is of no use to another worker.
-                engine.hub.rested(&lease.run, due);
+                engine.hub.rested(lease.run(), due);
             }
             return Ok(());
         }
@@ -194,20 +189,20 @@ async fn drive(
 /// The session with which a run is driven, once it may be; none if it is over.
 async fn session_for(
     engine: &Arc<Inner>,
-    lease: &mut Lease,
     signal: &Arc<Signal>,
     session: Option<Session>,
     suspect: &mut Option<Suspect>,
 ) -> std::result::Result<Option<Session>, Stop> {
+    let lease = &signal.lease;
     let session = match session {
         // A program that is ahead of its log has seen what the store has lost.
-        Some(session) if session.position() <= lease.head => session,
+        Some(session) if session.position() <= lease.head() => session,
         Some(_) | None => open(engine, lease).await?,
     };
-    if lease.attempt == 1 || suspect.is_some() {
+    if lease.attempt() == 1 || suspect.is_some() {
         return Ok(Some(session));
     }
-    match isolation::admit(engine, lease, signal, session).await? {
+    match isolation::admit(engine, signal, session).await? {
         Admitted::Unsuspected(session) => Ok(Some(*session)),
         Admitted::Apart(admitted) => {
             *suspect = Some(admitted);
@@ -218,38 +213,38 @@ async fn session_for(
 }
 
 /// Opens a run that is not in memory: its first page, and the seal that the page names.
-async fn open(engine: &Inner, lease: &Lease) -> Result<Session> {
-    let log = LogId::Run(lease.run.clone());
+async fn open(engine: &Inner, lease: &HeldLease) -> Result<Session> {
+    let log = LogId::Run(lease.run().clone());
     let page = engine.world.read(&log, Position::START, NonZeroU32::MAX).await?;
     let Some(first) = page.records.first() else {
         let error = Error::new(ErrorKind::NotFound, "a run that was claimed and has no log");
-        return Err(error.run(lease.run.clone()));
+        return Err(error.run(lease.run().clone()));
     };
     let seal = engine.seal.of(log, &first.body).await?;
-    observe::loaded(&lease.run, page.head);
-    Ok(Session::new(lease.run.clone(), seal, engine, page.records))
+    observe::loaded(lease.run(), page.head);
+    Ok(Session::new(lease.run().clone(), seal, engine, page.records))
 }
 
 /// Deletes a run whose time of retention is over.
-async fn retire(engine: &Inner, lease: &Lease) {
-    let log = LogId::Run(lease.run.clone());
+async fn retire(engine: &Inner, lease: &HeldLease) {
+    let log = LogId::Run(lease.run().clone());
     if engine.options.retention.is_some() {
-        match engine.world.delete(&log, lease.head).await {
-            Ok(deleted) => tracing::debug!(run = %lease.run, ?deleted, "retention is over"),
-            Err(error) => tracing::warn!(run = %lease.run, %error, "a run was not deleted"),
+        match engine.world.delete(&log, lease.head()).await {
+            Ok(deleted) => tracing::debug!(run = %lease.run(), ?deleted, "retention is over"),
+            Err(error) => tracing::warn!(run = %lease.run(), %error, "a run was not deleted"),
         }
         return;
     }
     // If the store has lost something, the run is claimed again when this lease has run out.
     let release = Release::driven(Due::Never);
-    let _ = write(engine, lease, None, lease.head, None, release).await;
+    let _ = write(engine, lease, None, lease.head(), None, release).await;
 }
 
 /// Notes why the code cannot go on with the log, once for each reason, and lets the run rest: the
 /// next deployment may heal it.
-async fn block(engine: &Inner, lease: &Lease, blocked: &Blocked, place: Place) -> Written {
+async fn block(engine: &Inner, lease: &HeldLease, blocked: &Blocked, place: Place) -> Written {
     let why = blocked.to_string();
-    observe::blocked(&lease.run, place.head, blocked);
+    observe::blocked(lease.run(), place.head, blocked);
     let now = engine.clock.now();
     // Nothing is written into a log that cannot be read: its key may be another's of the same id,
     // and what was sealed with that would never open again.
@@ -314,8 +309,8 @@ async fn blocked_since(
 }
 
 /// Lets a run rest whose key is missing or whose store fails.
-async fn fail(engine: &Inner, lease: &Lease, error: &Error, place: Place) -> Written {
-    tracing::error!(run = %lease.run, %error, "the run cannot be driven now");
+async fn fail(engine: &Inner, lease: &HeldLease, error: &Error, place: Place) -> Written {
+    tracing::error!(run = %lease.run(), %error, "the run cannot be driven now");
     let release = Release::driven(Due::At(engine.clock.now().plus(FAILED_REST)));
     write(engine, lease, None, place.head, None, release).await
 }
@@ -323,16 +318,16 @@ async fn fail(engine: &Inner, lease: &Lease, error: &Error, place: Place) -> Wri
 /// The last append of a turn: at most one event, and the lease back.
 pub(super) async fn write(
     engine: &Inner,
-    lease: &Lease,
+    lease: &HeldLease,
     seal: Option<&LogSeal>,
     head: Position,
     event: Option<Event>,
     release: Release,
 ) -> Written {
     const TRIES_MAX: u32 = 64;
-    let log = LogId::Run(lease.run.clone());
+    let log = LogId::Run(lease.run().clone());
     let close = event.as_ref().is_some_and(Event::is_end);
-    let by = By::Owner { ticket: lease.ticket, close, rest: Some(release), tags: None };
+    let by = By::Owner { ticket: lease.ticket(), close, rest: Some(release), tags: None };
     let mut expected = head;
     for _ in 0..TRIES_MAX {
         let at = engine.clock.now();
@@ -341,7 +336,7 @@ pub(super) async fn write(
         let records = match sealed.transpose() {
             Ok(record) => record.into_iter().collect(),
             Err(error) => {
-                tracing::error!(run = %lease.run, %error, "a note was not sealed");
+                tracing::error!(run = %lease.run(), %error, "a note was not sealed");
                 break;
             }
         };
@@ -351,11 +346,11 @@ pub(super) async fn write(
             Ok(Appended::Committed { .. }) => {
                 if let Some(event) = event.filter(|_| close) {
                     let position = append.head_after();
-                    engine.hub.ended(&lease.run, &Arc::new(Logged { position, at, event }));
+                    engine.hub.ended(lease.run(), &Arc::new(Logged { position, at, event }));
                 } else {
-                    engine.hub.left(&lease.run, Left::GivenBack);
+                    engine.hub.left(lease.run(), Left::GivenBack);
                     match release.due {
-                        Due::At(time) => engine.hub.rested(&lease.run, time),
+                        Due::At(time) => engine.hub.rested(lease.run(), time),
                         Due::Now => engine.hub.work.notify_waiters(),
                         Due::Never => {}
                     }
@@ -365,7 +360,7 @@ pub(super) async fn write(
             Ok(Appended::Fenced | Appended::NotOpen) => break,
             Err(error) if error.kind() == ErrorKind::Regressed => return Written::Regressed,
             Err(error) => {
-                tracing::warn!(run = %lease.run, %error, "a run was not given back");
+                tracing::warn!(run = %lease.run(), %error, "a run was not given back");
                 break;
             }
         }

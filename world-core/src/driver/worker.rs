@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     engine::Inner,
+    held::HeldLease,
     hub::{Signal, Stopping},
     session::Session,
     shutdown::{Backstop, GRACE, RELEASE_WITHIN, Shutdown},
@@ -27,7 +28,6 @@ use super::{
 };
 use crate::{
     ids::{Queue, RunId},
-    lease::{Lease, Renewed},
     lock::lock,
     world::{Wait, World},
 };
@@ -109,7 +109,7 @@ pub(super) struct Room {
 
 impl Room {
     /// Drives the run.
-    pub(super) fn drive(self, lease: Lease, session: Session) {
+    pub(super) fn drive(self, lease: HeldLease, session: Session) {
         let Self { hands, permit, admission } = self;
         hands.drive(lease, permit, Some(session));
         drop(admission);
@@ -289,14 +289,19 @@ impl Hands {
     }
 
     /// Drives a run in a task of its own.
-    fn drive(self: &Arc<Self>, lease: Lease, room: OwnedSemaphorePermit, session: Option<Session>) {
+    fn drive(
+        self: &Arc<Self>,
+        lease: HeldLease,
+        room: OwnedSemaphorePermit,
+        session: Option<Session>,
+    ) {
         let engine = Arc::clone(&self.engine);
-        let driven = engine.hub.enter(&lease.run);
-        let told = (lease.run.clone(), Arc::clone(driven.signal()));
+        let driven = engine.hub.enter(lease);
         let signal = Arc::clone(driven.signal());
+        let told = (signal.lease.run().clone(), Arc::clone(&signal));
         self.tell_if_stopping(&signal); // before it begins,
         self.spawn(Some(told), async move {
-            turn::take(&engine, lease, driven.signal(), session).await;
+            turn::take(&engine, driven.signal(), session).await;
             drop(driven);
             Some(room)
         });
@@ -320,18 +325,17 @@ impl Hands {
         let (engine, lease) = (&self.engine, self.engine.options.lease);
         while !self.cut.load(SeqCst) {
             let stopped = self.stop.notified();
-            let now = engine.clock.now();
-            let until = now.plus(lease);
+            let pause = engine.clock.pause(lease / 6);
             // A run renews with two thirds of its lease left: half is late.
-            for (signal, kept) in engine.hub.overdue(now.plus(lease / 2)) {
-                if let Ok(Renewed::Held { .. }) = engine.world.renew(&kept, until).await {
-                    signal.holds(&Lease { until, ..kept });
-                }
+            for signal in engine.hub.overdue(engine.moment(), lease / 2) {
+                let held = &signal.lease;
+                // One that is lost or not answered is its drive's to deal with.
+                let _ = engine.renew(held, lease, held.head()).await;
             }
             tokio::select! {
                 biased;
                 () = stopped => {}
-                () = engine.clock.alarm(now.plus(lease / 6)) => {}
+                () = pause => {}
             }
         }
     }
@@ -391,7 +395,7 @@ impl Hands {
             Err(error) => {
                 tracing::warn!(%error, "a claim failed");
                 drop((rooms, admission));
-                engine.clock.alarm(engine.clock.now().plus(CLAIM_RETRY)).await;
+                engine.clock.pause(CLAIM_RETRY).await;
                 return false;
             }
         };
@@ -420,19 +424,26 @@ impl Hands {
         let engine = &self.engine;
         let work = engine.hub.work.notified();
         let stopped = self.stop.notified();
-        let until = engine.clock.now().plus(engine.options.poll);
-        let until = engine.hub.next_due().map_or(until, |due| due.min(until));
+        let pause = engine.clock.pause(engine.options.poll);
+        let due = engine.hub.next_due().map(|due| engine.clock.alarm(due));
+        let due = async {
+            match due {
+                Some(alarm) => alarm.await,
+                None => std::future::pending().await,
+            }
+        };
         let wait = Wait { queues: queues.to_vec(), logs: Vec::new(), at_most: engine.options.poll };
         // Whichever comes first, the caller looks again.
         tokio::select! {
             biased;
             () = stopped => {}
             () = work => {}
-            () = engine.clock.alarm(until) => {}
+            () = pause => {}
+            () = due => {}
             waited = engine.world.wait(&wait) => {
                 if let Err(error) = waited {
                     tracing::warn!(%error, "waiting for work failed");
-                    engine.clock.alarm(engine.clock.now().plus(CLAIM_RETRY)).await;
+                    engine.clock.pause(CLAIM_RETRY).await;
                 }
             }
         }

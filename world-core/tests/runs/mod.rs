@@ -59,6 +59,14 @@ impl Clock for Quick {
             }
         })
     }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed() * FASTER
+    }
+
+    fn pause(&self, time: Duration) -> Alarm {
+        Box::pin(tokio::time::sleep(time / FASTER))
+    }
 }
 
 /// Opens the World under test once more: a handle with connections of its own.

@@ -43,6 +43,14 @@ impl Clock for TokioClock {
             }
         })
     }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn pause(&self, time: Duration) -> Alarm {
+        Box::pin(sleep(time))
+    }
 }
 
 thread_local! {

@@ -42,6 +42,14 @@ impl Clock for FastClock {
         let ahead = self.ahead().as_millis() as u64;
         SystemClock.alarm(Timestamp::from_millis(until.as_millis().saturating_sub(ahead)))
     }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic()
+    }
+
+    fn pause(&self, time: Duration) -> Alarm {
+        SystemClock.pause(time)
+    }
 }
 
 /// The key of all processes.

@@ -58,6 +58,14 @@ impl Clock for Fast {
         let until = until.as_millis().saturating_sub(self.0 * 1000);
         SystemClock.alarm(Timestamp::from_millis(until))
     }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic()
+    }
+
+    fn pause(&self, time: Duration) -> Alarm {
+        SystemClock.pause(time)
+    }
 }
 
 /// Works until it is killed, or every run has ended.

@@ -29,13 +29,13 @@ impl Drive<'_> {
             Ok(Appended::Fenced | Appended::NotOpen) => Err(Stop::Lost),
             Err(error) if matches!(error.kind(), ErrorKind::Unknown | ErrorKind::Unavailable) => {
                 let delay = Duration::from_millis(50) * 2_u32.pow(self.resends.min(8));
+                let delay = delay.min(RESEND_DELAY_MAX);
                 self.resends += 1;
-                tracing::warn!(run = %self.lease.run, %error, "an append is sent again");
-                let time = self.engine.clock.now().plus(delay.min(RESEND_DELAY_MAX));
-                if time >= self.lease.until {
+                tracing::warn!(run = %self.signal.lease.run(), %error, "an append is sent again");
+                if self.signal.lease.left() <= delay {
                     return Err(Halt::Error(error).into());
                 }
-                self.send(batch, Some(time));
+                self.send(batch, Some(delay));
                 Ok(None)
             }
             Err(error) => Err(Halt::Error(error).into()),
@@ -56,7 +56,7 @@ impl Drive<'_> {
             self.read_some(Some(expected)).await?;
         }
         if !batch.events.is_empty() {
-            self.lease.attempt = 1;
+            self.signal.lease.progressed();
             self.engine.hub.suspects.made_progress(&self.signal);
         }
         let Batch { append, events } = batch;
@@ -67,7 +67,7 @@ impl Drive<'_> {
         for (record, event) in append.records.iter().zip(events) {
             let logged = Arc::new(Logged { position: record.position, at: record.at, event });
             if closes && logged.event.is_end() {
-                self.engine.hub.ended(&self.lease.run, &logged);
+                self.engine.hub.ended(self.signal.lease.run(), &logged);
             } else {
                 self.session.keep(&logged);
                 self.session.deliver(self.engine, &logged, Some(record)).await?;
@@ -88,7 +88,7 @@ impl Drive<'_> {
         self.conflicts += 1;
         if self.conflicts > CONFLICTS_MAX {
             let error = Error::new(ErrorKind::Busy, "64 appends met others' appends")
-                .run(self.lease.run.clone())
+                .run(self.signal.lease.run().clone())
                 .position(head)
                 .help("it is tried again when the lease runs out");
             return Err(Halt::Error(error).into());

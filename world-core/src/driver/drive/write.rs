@@ -1,6 +1,6 @@
 //! What a drive writes: batches of what the program has for its log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Boxed, Drive};
 use crate::{
@@ -42,7 +42,7 @@ impl Drive<'_> {
         }
         // What is left of an earlier batch goes first: it lacks what was asked for since.
         let ends = self.pending.back().is_some_and(Event::is_end);
-        let (ticket, engine) = (self.lease.ticket, self.engine);
+        let (ticket, engine) = (self.signal.lease.ticket(), self.engine);
         self.launch(|took_all, now| {
             let close = ends && took_all;
             let rest = close.then(|| Release::driven(engine.rest_of_closed(now)));
@@ -55,7 +55,7 @@ impl Drive<'_> {
         if self.pending.is_empty() {
             self.session.program()?.take_batch(&mut self.pending);
         }
-        let ticket = self.lease.ticket;
+        let ticket = self.signal.lease.ticket();
         self.launch(|took_all, _| By::Owner {
             ticket,
             close: false,
@@ -88,12 +88,12 @@ impl Drive<'_> {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, batch: Batch, not_before: Option<Timestamp>) {
+    pub(super) fn send(&mut self, batch: Batch, pause: Option<Duration>) {
         let (engine, log) = (Arc::clone(self.engine), self.session.log());
         let append = Arc::clone(&batch.append);
         let answer = Box::pin(async move {
-            if let Some(time) = not_before {
-                engine.clock.alarm(time).await;
+            if let Some(pause) = pause {
+                engine.clock.pause(pause).await;
             }
             engine.world.append(&log, &append).await
         });
