@@ -142,8 +142,10 @@ impl<'a> Drive<'a> {
                     self.session.turn(self.engine).await?;
                 }
                 let claims = self.signal.lease.attempt().saturating_sub(1);
-                self.session.program()?.set_claims(claims);
-                let ended = self.session.program()?.output().is_some();
+                let program = self.session.program()?;
+                program.set_claims(claims);
+                program.set_lease(&self.signal);
+                let ended = program.output().is_some();
                 if self.signal.stopping() == Stopping::Now && !ended {
                     self.write_rest(Due::Now)?;
                 } else {
@@ -194,6 +196,9 @@ impl<'a> Drive<'a> {
             let now = self.renew_in_time(cx).wall;
             let _scope = self.session.scope().enter(false);
             let program = self.session.program()?;
+            if program.wants_lease() && self.signal.lease.holds() {
+                program.confirm_lease();
+            }
             let waits_for_permits = self.permits.fit(program.bodies_wanted(), cx);
             let polled = program.poll_bodies(cx, now, self.permits.held());
             for key in program.take_starved() {
@@ -212,6 +217,9 @@ impl<'a> Drive<'a> {
                 Poll::Pending if self.permits.lacks(program.bodies_wanted()) => {}
                 Poll::Pending => break,
             }
+        }
+        if self.session.program()?.wants_lease() {
+            self.renew_in_time(cx);
         }
         self.signal.waker.register(cx.waker());
         if self.flight.is_none() {

@@ -118,7 +118,6 @@ impl HeldLease {
 
     /// Whether nobody else can have the run: both clocks say that the lease has not run out. The
     /// monotonic one knows when the wall clock was set back, the wall clock when the machine slept.
-    #[allow(dead_code, reason = "asked before a body begins that may begin once only")]
     pub(super) fn holds(&self) -> bool {
         let (now, until) = (moment(&*self.clock), self.term().until);
         now.wall < until.wall && now.monotonic < until.monotonic

@@ -19,6 +19,7 @@ use crate::{
     lock::lock,
     moment::Moment,
     observe,
+    replay::LeaseWatch,
 };
 
 /// Tells the one that drives a run to look around.
@@ -151,6 +152,12 @@ impl Signal {
     /// since, or is not being driven yet.
     pub(super) fn is_harmless_since(&self, epoch: u64) -> bool {
         self.waits.load(SeqCst) || self.progress.load(SeqCst) >= epoch
+    }
+}
+
+impl LeaseWatch for Signal {
+    fn holds(&self) -> bool {
+        self.lease.holds()
     }
 }
 

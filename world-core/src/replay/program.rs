@@ -22,7 +22,7 @@ pub(crate) use settle::{Jitter, guarded};
 
 use super::{
     Blocked, Divergence, Hydration, Key, Violation,
-    slots::{Identity, Mark, OpId, Shared},
+    slots::{Identity, LeaseWatch, Mark, OpId, Shared},
     wakers::{At, Mode},
 };
 use crate::{
@@ -58,6 +58,7 @@ pub(crate) struct Program {
     /// Bodies to be polled now, with their wakers.
     runnable: Vec<(OpId, Option<Waker>)>,
     claims: u32,
+    lease: Option<Arc<dyn LeaseWatch>>,
     jitter: Option<Jitter>,
 }
 
@@ -107,6 +108,7 @@ impl Program {
             starved: Vec::new(),
             runnable: Vec::new(),
             claims: 0,
+            lease: None,
             jitter,
         };
         program.settle(None)?;
@@ -179,6 +181,27 @@ impl Program {
         }
     }
 
+    /// The lease under which it is driven; at-most-once bodies begin only while it holds.
+    pub(crate) fn set_lease(&mut self, lease: &Arc<impl LeaseWatch + 'static>) {
+        let is_known =
+            |known: &Arc<dyn LeaseWatch>| std::ptr::addr_eq(&raw const **known, &raw const **lease);
+        if !self.lease.as_ref().is_some_and(is_known) {
+            let lease: Arc<dyn LeaseWatch> = Arc::clone(lease) as _;
+            self.shared.core().lease = Some(Arc::clone(&lease));
+            self.lease = Some(lease);
+        }
+    }
+
+    /// Whether the body of an at-most-once step waits until the lease is confirmed.
+    pub(crate) fn wants_lease(&self) -> bool {
+        self.shared.core().wants_lease()
+    }
+
+    /// The lease holds: the bodies that waited for it may begin.
+    pub(crate) fn confirm_lease(&self) {
+        self.shared.core().confirm_lease();
+    }
+
     /// How many bodies run or could begin, but for those that the workflow does not poll.
     pub(crate) fn bodies_wanted(&self) -> usize {
         self.shared.core().wanted()
@@ -188,7 +211,7 @@ impl Program {
     /// written at once: nothing happens before a time that it waits for, or an event from outside.
     pub(crate) fn is_idle(&self) -> bool {
         let core = self.shared.core();
-        !core.has_bodies() && !core.outbox.is_pressing()
+        !core.has_bodies() && !core.outbox.is_pressing() && !core.wants_lease()
     }
 
     /// Begins no body from now on, but for those that the log has announced.

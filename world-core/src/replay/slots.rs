@@ -152,6 +152,12 @@ pub(crate) struct Run {
     pub(crate) announced: Announced,
 }
 
+/// Says whether the lease holds under which a program is driven.
+pub(crate) trait LeaseWatch: std::fmt::Debug + Send + Sync {
+    /// Whether nobody else can have the run now.
+    fn holds(&self) -> bool;
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Core {
     slots: OpMap<Slot>,
@@ -173,6 +179,10 @@ pub(crate) struct Core {
     clock: Timestamp,
     /// Claims without progress before this one.
     pub(super) claims: u32,
+    /// The lease under which the program is driven.
+    pub(super) lease: Option<Arc<dyn LeaseWatch>>,
+    /// At-most-once steps whose bodies begin once the lease is confirmed.
+    unconfirmed: Vec<OpId>,
     running: usize,
     /// Of those that run: how many are starved.
     starved: usize,

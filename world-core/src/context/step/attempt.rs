@@ -130,6 +130,12 @@ impl<T> Step<'_, T> {
             }
             return false;
         }
+        // The last look before the body: this worker may have been paused since the announcement
+        // was sent, and another one may have told the workflow that it was interrupted.
+        if run.announced == Announced::Committed && !self.shared.lease_holds() {
+            self.shared.await_lease(self.op);
+            return false;
+        }
         if self.retry.is_some_and(|retry| run.attempt > retry.attempts_max()) {
             self.attempt = run.attempt - 1;
             self.fail(interrupted("the worker died during the last attempt"));

@@ -173,6 +173,21 @@ impl Core {
         })
     }
 
+    /// Whether the body of an at-most-once step waits until the lease is confirmed.
+    pub(in crate::replay) const fn wants_lease(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
+    /// The lease holds: the bodies that waited for it may begin.
+    pub(in crate::replay) fn confirm_lease(&mut self) {
+        for op in std::mem::take(&mut self.unconfirmed) {
+            if self.step(op).is_some_and(|step| step.body == Body::Waiting) {
+                self.set_body(op, Body::Idle);
+                self.enqueue(op);
+            }
+        }
+    }
+
     /// When the driver's time next matters.
     pub(in crate::replay) fn next_alarm(&self) -> Option<Timestamp> {
         self.alarms.first().map(|(at, _)| *at)

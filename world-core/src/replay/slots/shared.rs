@@ -202,6 +202,20 @@ impl Shared {
         core.outbox.notes.push(Event::StepStarted { key });
     }
 
+    /// Whether the lease holds under which a body is about to begin. A program without a driver
+    /// has none that it could lose.
+    pub(crate) fn lease_holds(&self) -> bool {
+        let lease = self.core().lease.clone();
+        lease.is_none_or(|lease| lease.holds())
+    }
+
+    /// Puts the body of an announced step off until the lease is confirmed.
+    pub(crate) fn await_lease(&self, op: OpId) {
+        let mut core = self.core();
+        core.set_body(op, Body::Waiting);
+        core.unconfirmed.push(op);
+    }
+
     /// Blocks the run.
     pub(crate) fn block(&self, blocked: impl Into<Blocked>) {
         self.core().block(blocked);
