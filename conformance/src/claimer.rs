@@ -39,6 +39,11 @@ pub(crate) fn rest_by(ticket: Ticket, due: Due) -> By {
     By::Owner { ticket, close: false, rest: Some(Release::driven(due)), tags: None }
 }
 
+/// The owner under a ticket that a claim gave, who gives the run back and has not driven it.
+pub(crate) fn rest_undriven_by(ticket: Ticket, due: Due) -> By {
+    By::Owner { ticket, close: false, rest: Some(Release::undriven(due)), tags: None }
+}
+
 /// The owner under a ticket that a claim gave, who closes the run.
 pub(crate) fn close_by(ticket: Ticket, rest: Option<Due>) -> By {
     By::Owner { ticket, close: true, rest: rest.map(Release::driven), tags: None }
@@ -72,6 +77,8 @@ pub(crate) async fn with_run(
 pub(crate) struct Claimer {
     world: Arc<dyn World>,
     queues: Vec<&'static str>,
+    /// The runs that every claim excepts.
+    except: Vec<RunId>,
     /// The most claims in a row that it took until a due run came: more than one where shards are
     /// taken in turn.
     patience: usize,
@@ -83,7 +90,14 @@ impl Claimer {
     }
 
     pub(crate) fn of(world: &Arc<dyn World>, queues: &[&'static str]) -> Self {
-        Self { world: Arc::clone(world), queues: queues.to_vec(), patience: 1 }
+        let (world, queues) = (Arc::clone(world), queues.to_vec());
+        Self { world, queues, except: Vec::new(), patience: 1 }
+    }
+
+    /// The same, but it stands back from these runs.
+    pub(crate) fn excepting(self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let except = names.into_iter().map(|name| id(name.as_ref())).collect();
+        Self { except, ..self }
     }
 
     /// One claim: at most `limit` leases, no run twice, each as the claim said.
@@ -94,7 +108,7 @@ impl Claimer {
             now: at(now),
             until: at(until),
             limit: count(limit),
-            except: Vec::new(),
+            except: self.except.clone(),
         };
         let leases = self.world.claim(&claim).await?;
         let given = leases.len();

@@ -101,6 +101,12 @@ pub(crate) fn rest(number: u8, due: Due) -> By {
     By::Owner { ticket: ticket(number), close: false, rest: Some(Release::driven(due)), tags: None }
 }
 
+/// The owner under the ticket with this number, who gives the run back and has not driven it.
+pub(crate) fn rest_undriven(number: u8, due: Due) -> By {
+    let rest = Some(Release::undriven(due));
+    By::Owner { ticket: ticket(number), close: false, rest, tags: None }
+}
+
 pub(crate) fn close(number: u8, rest: Option<Due>) -> By {
     By::Owner { ticket: ticket(number), close: true, rest: rest.map(Release::driven), tags: None }
 }

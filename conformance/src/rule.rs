@@ -45,6 +45,7 @@ rules! {
     L3 "a replaced ticket changes nothing"
     L4 "an outsider wakes a run and leaves its lease alone"
     L5 "claims without progress are counted"
+    L6 "a claim passes over what it excepts, and only that"
     T1 "token and stream logs take only what is theirs"
     D1 "only what is closed is deleted"
     D2 "a deleted id stays spent"

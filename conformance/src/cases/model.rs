@@ -16,7 +16,7 @@ const OF_MANY_WRITERS: u64 = 40;
 pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(Model [A1, A2, A3, A5, A6, L3, R1, R2, R3] any_appends_of_one_writer_are_as_the_contract_says),
-        case!(Model [L1, L2, L3, L4, L5] any_leases_of_one_writer_are_as_the_contract_says),
+        case!(Model [L1, L2, L3, L4, L5, L6] any_leases_of_one_writer_are_as_the_contract_says),
         case!(Model [A5, D1, D2, T1] any_deletions_of_one_writer_are_as_the_contract_says),
         case!(Model [R4] any_listings_of_one_writer_are_as_the_contract_says),
         case!(Model [] any_history_of_one_writer_is_as_the_contract_says),

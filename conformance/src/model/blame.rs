@@ -236,6 +236,9 @@ fn of_lease(
                 of_turn(before, Rule::L1)
             }
             Some((_, queue)) if !claim.queues.contains(queue) => Rule::L2,
+            Some((turn, _)) if turn.is_due(claim.now) && claim.except.contains(&seen.run) => {
+                of_turn(before, Rule::L6)
+            }
             Some((Turn::Leased { .. } | Turn::Waiting(_) | Turn::Parked, _)) => {
                 of_turn(before, Rule::L2)
             }

@@ -147,7 +147,7 @@ fn what(random: &mut Random, shares: Shares) -> What {
             now: time(random),
             until: time(random),
             limit: count(a_few(random, 3)),
-            except: Vec::new(),
+            except: except(random),
         },
         Some(5) => What::Renew { pick: random.next(), until: time(random) },
         Some(6) => What::Read {
@@ -162,7 +162,7 @@ fn what(random: &mut Random, shares: Shares) -> What {
         }
         _ => match random.below(RARE) {
             0 | 1 => misfit(random),
-            2 => What::ClaimAll { now: time(random) },
+            2 => What::ClaimAll { now: time(random), except: except(random) },
             _ => What::Reopen,
         },
     }
@@ -194,6 +194,17 @@ fn due(random: &mut Random) -> Due {
         1 => Due::At(time(random)),
         _ => Due::Never,
     }
+}
+
+fn release(random: &mut Random) -> Release {
+    let due = due(random);
+    if random.is(60) { Release::driven(due) } else { Release::undriven(due) }
+}
+
+/// The runs that a claim excepts: none, mostly.
+fn except(random: &mut Random) -> Vec<RunId> {
+    let few = if random.is(60) { 0 } else { random.below(3) + 1 };
+    (0..few).map(|_| id(name(random, &RUNS))).collect()
 }
 
 fn tags(random: &mut Random, most: u64) -> Vec<Tag> {
@@ -252,7 +263,7 @@ fn own_append(random: &mut Random, closes: u64) -> What {
     }
     let change = Change {
         close: random.is(closes),
-        rest: random.maybe(30, |random| Release::driven(due(random))),
+        rest: random.maybe(40, release),
         tags: random.maybe(20, |random| tags(random, 2)),
     };
     // Without records an append may only rest or set tags.

@@ -78,6 +78,7 @@ pub(crate) enum What {
     /// Claims until nothing that is due is left; for one writer alone.
     ClaimAll {
         now: Timestamp,
+        except: Vec<RunId>,
     },
     /// Opens the site again, in place of its handle; for one writer alone.
     Reopen,

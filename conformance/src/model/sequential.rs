@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use world_core::{Claim, ErrorKind, LogId, Ticket, Timestamp, World};
+use world_core::{Claim, ErrorKind, LogId, RunId, Ticket, Timestamp, World};
 
 use crate::{
     failure::{Failure, Verdict},
@@ -86,7 +86,7 @@ pub(crate) async fn deviation(subject: &Subject, intents: &[Intent]) -> Verdict<
             return Ok(Some(writer.deviation(rule, what, done)));
         }
     }
-    let found = writer.claims_all_that_is_due(0, at(1000)).await?;
+    let found = writer.claims_all_that_is_due(0, at(1000), &[]).await?;
     Ok(found.map(|(rule, what)| writer.deviation(rule, what, intents.len())))
 }
 
@@ -125,9 +125,9 @@ impl Writer {
 
     async fn follows(&mut self, subject: &Subject, intent: &Intent) -> Verdict<Wrong> {
         match (&intent.what, intent.op(&self.known)) {
-            (What::ClaimAll { now }, _) => {
+            (What::ClaimAll { now, except }, _) => {
                 self.exactly.push(intent.clone());
-                self.claims_all_that_is_due(intent.number, *now).await
+                self.claims_all_that_is_due(intent.number, *now, except).await
             }
             (What::Reopen, _) => {
                 self.exactly.push(intent.clone());
@@ -191,19 +191,25 @@ impl Writer {
         Ok(None)
     }
 
-    /// Every run that is due in the model is given (rule L2), in as many claims as it takes.
-    async fn claims_all_that_is_due(&mut self, number: u64, now: Timestamp) -> Verdict<Wrong> {
+    /// Every run that is due in the model and not passed over is given (rules L2, L6), in as many
+    /// claims as it takes.
+    async fn claims_all_that_is_due(
+        &mut self,
+        number: u64,
+        now: Timestamp,
+        except: &[RunId],
+    ) -> Verdict<Wrong> {
         let ticket = |nth: u64| (u128::from(nth) << 64) + u128::from(number);
-        let claim = |nth: u64| Claim {
+        let claim = |nth: u64, except: &[RunId]| Claim {
             queues: draw::queues(),
             ticket: Ticket::from_bytes(ticket(nth).to_be_bytes()),
             now,
             until: at(now.as_millis() + 1),
             limit: count(2),
-            except: Vec::new(),
+            except: except.to_vec(),
         };
         for nth in 1..=CLAIMS_MAX {
-            let claim = claim(nth);
+            let claim = claim(nth, except);
             if self.state.due(&claim).next().is_none() {
                 return Ok(None);
             }
@@ -215,11 +221,26 @@ impl Writer {
                 self.lines.truncate(asked); // they are all alike
             }
         }
-        let claim = claim(CLAIMS_MAX);
-        let due: Vec<_> = self.state.due(&claim).map(ToString::to_string).collect();
+        let left = claim(CLAIMS_MAX, except);
+        let due: Vec<_> = self.state.due(&left).map(ToString::to_string).collect();
         let (runs, now) = (due.join(" and "), now.as_millis());
         let what = format!("run {runs} is due at {now}, and {CLAIMS_MAX} claims have not given it");
-        Ok(if due.is_empty() { None } else { Some((Rule::L2, what)) })
+        if due.is_empty() {
+            return Ok(None);
+        }
+        if !except.is_empty() {
+            // Whether it is what was excepted that kept them from being given.
+            let handle = self.handles.first().map(Arc::clone);
+            let plain = claim(CLAIMS_MAX + 1, &[]);
+            let given = match handle {
+                Some(world) => world.claim(&plain).await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            if given.iter().any(|lease| due.contains(&lease.run.to_string())) {
+                return Ok(Some((Rule::L6, what)));
+            }
+        }
+        Ok(Some((Rule::L2, what)))
     }
 }
 

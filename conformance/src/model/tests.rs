@@ -68,8 +68,9 @@ caught! {
     one_writer_sees: a1_half_a_batch, KeepsTheFirstOfABatch by A1;
     one_writer_sees: a2_a_commit_at_any_head, CommitsAtAnyHead by A2;
     one_writer_sees: a3_a_skipped_position, SkipsAPosition by A3;
-    // Whether it was not closed or took a record all the same cannot be told from outside.
-    one_writer_sees: a4_a_forgotten_end, ForgetsToClose by A4, A5;
+    // Whether it was not closed or took a record all the same cannot be told from outside, nor
+    // whether a closed run is said to be open when it is to be deleted.
+    one_writer_sees: a4_a_forgotten_end, ForgetsToClose by A4, A5, D1;
     // Nor whether it did not rest or a rest left its count.
     one_writer_sees: a4_a_forgotten_rest, ForgetsToRest by A4, L5;
     one_writer_sees: a5_records_after_the_end, TakesRecordsAfterTheEnd by A5;
@@ -89,6 +90,10 @@ caught! {
     one_writer_sees: l3_any_ticket_renews, RenewsAnyTicket by L3;
     one_writer_sees: l4_a_lease_ended_from_outside, EndsALeaseFromOutside by L4;
     one_writer_sees: l5_claims_not_counted, CountsNoClaims by L5;
+    // Where an outsider woke the run since, it may have been that which changed the count.
+    one_writer_sees: l5_an_undriven_rest_that_begins_anew, CountsUndriven by L5, L4;
+    one_writer_sees: l6_excepted_runs_given, IgnoresExcept by L6;
+    one_writer_sees: l6_nothing_given_beside_excepted_runs, StopsAtExcepted by L6;
     one_writer_sees: t1_misfits, TakesMisfits by T1;
     one_writer_sees: d1_what_is_open_is_said_to_be_gone, SaysOpenIsGone by D1;
     one_writer_sees: d2_no_tombstones, ForgetsTombstones by D2;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use world_core::{
     Append, Appended, By, Claim, Due, Lease, List, Page, Phase, Position, Queue, Release, Renewed,
-    RunMeta, Ticket,
+    RunId, RunMeta, Ticket,
 };
 
 use super::op::{Answer, Op};
@@ -94,7 +94,12 @@ impl fmt::Display for Words {
 fn write_claim(f: &mut fmt::Formatter<'_>, claim: &Claim) -> fmt::Result {
     let (now, until) = (claim.now.as_millis(), claim.until.as_millis());
     let (queues, ticket, limit) = (Names(&claim.queues), Number(claim.ticket), claim.limit);
-    write!(f, "claim from queue {queues} by {ticket}, now {now}, until {until}, limit {limit}")
+    write!(f, "claim from queue {queues} by {ticket}, now {now}, until {until}, limit {limit}")?;
+    if claim.except.is_empty() {
+        return Ok(());
+    }
+    let except: Vec<_> = claim.except.iter().map(RunId::as_str).collect();
+    write!(f, ", except {}", except.join(" and "))
 }
 
 fn write_list(f: &mut fmt::Formatter<'_>, list: &List) -> fmt::Result {

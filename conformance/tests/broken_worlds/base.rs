@@ -35,6 +35,8 @@ pub(crate) struct Pieces {
     /// An append in several steps, between which others come in, or its caller goes away.
     pub(crate) append_in_steps: InSteps<Append, Appended>,
     pub(crate) page: fn(&mut Logs, &LogId, Position, usize) -> Page,
+    /// Which claims it refuses before it looks at anything.
+    pub(crate) check_claim: fn(&Claim) -> Result<()>,
     pub(crate) claim: fn(&mut Logs, &Claim) -> Vec<Lease>,
     /// A claim in several steps.
     pub(crate) claim_in_steps: for<'a> fn(&'a Base, &'a Claim) -> BoxFuture<'a, Result<Vec<Lease>>>,
@@ -61,6 +63,7 @@ pub(crate) const RIGHT: Pieces = Pieces {
         Box::pin(async move { (base.pieces.append)(&mut base.logs(), log, append) })
     },
     page: |logs, log, after, limit| logs.page(log, after, limit),
+    check_claim: Claim::check,
     claim: Logs::claim,
     claim_in_steps: |base, claim| {
         Box::pin(async move { Ok((base.pieces.claim)(&mut base.logs(), claim)) })
@@ -152,6 +155,7 @@ impl World for Base {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        (self.pieces.check_claim)(claim)?;
         (self.pieces.claim_in_steps)(self, claim).await
     }
 

@@ -158,7 +158,9 @@ impl Logs {
         let mut leases: Vec<Lease> = Vec::new();
         while leases.len() < claim.limit.get() as usize {
             let is_left = |logs: &Self, run: &RunId| {
-                leases.iter().all(|lease| lease.run != *run) && is_wanted(logs, run)
+                leases.iter().all(|lease| lease.run != *run)
+                    && is_wanted(logs, run)
+                    && !logs.is_passed_over(run, claim)
             };
             let due = Due { claim, is_left: &is_left };
             let Some(run) = next(self, &due) else { break };
@@ -166,6 +168,12 @@ impl Logs {
             leases.push(lease);
         }
         leases
+    }
+
+    /// Whether a claim stands back from a run that is timed.
+    fn is_passed_over(&self, run: &RunId, claim: &Claim) -> bool {
+        claim.except.contains(run)
+            && !matches!(self.turn(&LogId::Run(run.clone())), Some(Turn::Ready { .. }))
     }
 
     /// Gives one lease, if the run is due.

@@ -204,6 +204,7 @@ impl World for Handle {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
+        claim.check()?;
         let mut kept = self.0.kept();
         let leases = kept.logs.claim(claim);
         let logs = leases.iter().map(|lease| LogId::Run(lease.run.clone()));

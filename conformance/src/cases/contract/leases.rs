@@ -1,14 +1,16 @@
-//! Rules L1 to L5: who has a run, and who gets it next.
+//! Rules L1 to L6: who has a run, and who gets it next.
 
 mod among;
 mod attempts;
 mod claims;
 mod due;
+mod excepted;
 mod fairness;
 mod outsiders;
 mod renewals;
 mod skew;
 mod tickets;
+mod undriven;
 mod waiting;
 
 use crate::case::Case;
@@ -24,6 +26,8 @@ pub(super) fn cases() -> Vec<Case> {
         renewals::cases(),
         outsiders::cases(),
         attempts::cases(),
+        undriven::cases(),
+        excepted::cases(),
         waiting::cases(),
     ]
     .into_iter()

@@ -41,6 +41,9 @@ pub(super) enum Flaw {
     RenewsAnyTicket,
     EndsALeaseFromOutside,
     CountsNoClaims,
+    CountsUndriven,
+    IgnoresExcept,
+    StopsAtExcepted,
     TakesMisfits,
     SaysOpenIsGone,
     ForgetsTombstones,
@@ -133,6 +136,7 @@ impl World for Broken {
             (Flaw::ForgetsToClose, By::Owner { close, .. }) if matches!(log, LogId::Run(_)) => {
                 *close = false;
             }
+            (Flaw::CountsUndriven, By::Owner { rest: Some(release), .. }) => release.driven = true,
             (Flaw::ForgetsToRest, By::Owner { rest, .. }) if !append.records.is_empty() => {
                 *rest = None;
             }
@@ -275,7 +279,16 @@ impl World for Broken {
             self.claiming.fetch_add(1, SeqCst);
             tokio::task::yield_now().await;
         }
-        let mut leases = self.world.claim(&Claim { now, ..claim.clone() }).await?;
+        let mut claim = Claim { now, ..claim.clone() };
+        match self.flaw {
+            Flaw::IgnoresExcept => claim.except.clear(),
+            Flaw::StopsAtExcepted if !claim.except.is_empty() => {
+                claim.queues.clear();
+            }
+            _ => {}
+        }
+        let claim = &claim;
+        let mut leases = self.world.claim(claim).await?;
         if self.flaw == Flaw::ClaimsTwiceAtOnce {
             tokio::task::yield_now().await;
             if self.claiming.fetch_sub(1, SeqCst) > 1 && leases.is_empty() {

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use world_core::{
-    Append, Appended, By, Claim, Deleted, Lease, List, LogId, MemoryWorld, Page, Position, Renewed,
-    Result, RunPage, Timestamp, Wait, World, WorldInfo,
+    Append, Appended, By, Claim, Deleted, Lease, List, LogId, MemoryWorld, Page, Position, Release,
+    Renewed, Result, RunPage, Timestamp, Wait, World, WorldInfo,
 };
 
 use crate::{Group, Settings, Suite};
@@ -54,6 +54,13 @@ impl World for Counting {
             (LogId::Run(_), By::Owner { rest: Some(_), .. }) => "resting",
             (LogId::Run(_), By::Owner { .. }) => "owner",
         };
+        if let By::Owner { rest: Some(Release { driven: false, .. }), .. } = append.by {
+            self.met(match answer {
+                Appended::Committed { .. } => "undriven: Committed".to_owned(),
+                Appended::Conflict { .. } => "undriven: Conflict".to_owned(),
+                answer => format!("undriven: {answer:?}"),
+            });
+        }
         let is_there = before >= append.head_after() && !append.records.is_empty();
         self.met(match answer {
             Appended::Committed { .. } if is_there => format!("{kind}: again"),
@@ -75,6 +82,9 @@ impl World for Counting {
     async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>> {
         let leases = self.world.claim(claim).await?;
         self.met(format!("claim: {} leases", leases.len()));
+        if !claim.except.is_empty() {
+            self.met(format!("excepting claim: {} leases", leases.len().min(1)));
+        }
         for lease in &leases {
             self.met(if lease.attempt > 1 { "lease: again" } else { "lease: first" });
             self.met(if lease.closed { "lease: closed" } else { "lease: open" });
@@ -137,6 +147,8 @@ fn drawn_histories_meet_every_answer() {
         )
         .chain(by("token", &["Committed", "again", "Conflict", "ahead"]))
         .chain(by("claim", &["0 leases", "1 leases", "2 leases"]))
+        .chain(by("undriven", &["Committed", "Conflict", "Fenced", "NotOpen"]))
+        .chain(by("excepting claim", &["0 leases", "1 leases"]))
         .chain(by("lease", &["first", "again", "open", "closed"]))
         .chain(by("renew", &["Held", "Lost"]))
         .chain(by("page", &["to the head", "more follow"]))

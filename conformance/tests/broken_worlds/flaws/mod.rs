@@ -8,6 +8,7 @@ mod bodies;
 mod deletes;
 mod due;
 mod durable;
+mod excepted;
 mod killed;
 mod leases;
 mod limits;
@@ -50,6 +51,7 @@ pub(crate) fn flaws() -> Vec<Flaw> {
         killed::flaws(),
         attacked::flaws(),
         patience::flaws(),
+        excepted::flaws(),
     ];
     let mut flaws: Vec<_> = themes.into_iter().flatten().collect();
     flaws.sort_by_key(|flaw| flaw.rule);

@@ -28,14 +28,24 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Claims the run "a" when its lease has run out at `now`, and checks the attempt.
-async fn next(claimer: &mut Claimer, now: u64, attempt: u32, after: &str) -> Verdict<Lease> {
+pub(super) async fn next(
+    claimer: &mut Claimer,
+    now: u64,
+    attempt: u32,
+    after: &str,
+) -> Verdict<Lease> {
     let why = format!("it is due {after}");
     let lease = claimer.takes(L2, "a", (now, now + 100), why).await?;
     ensure_eq!(L5, lease.attempt, attempt, "the attempt of a claim {after}");
     Ok(lease)
 }
 
-async fn grow(world: &Arc<dyn World>, lease: &Lease, bodies: &[&str], by: By) -> Verdict {
+pub(super) async fn grow(
+    world: &Arc<dyn World>,
+    lease: &Lease,
+    bodies: &[&str],
+    by: By,
+) -> Verdict {
     commits(world, &run("a"), &append(lease.head.get(), bodies, 5, by)).await
 }
 
