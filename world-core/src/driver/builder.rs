@@ -3,7 +3,6 @@
 use std::{collections::HashMap, fmt, future::Future, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
 
 use super::{
     clock::{Clock, SystemClock},
@@ -122,26 +121,27 @@ impl EngineBuilder {
         self
     }
 
-    /// How long a worker may be silent before another takes its runs; 15 s by default, at least
-    /// 1 s. It is renewed at a third of it.
+    /// How long a worker may be silent before another takes its runs; 15 s by default, from 1 s to
+    /// a day. It is renewed at a third of it.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.options.lease = lease.max(Duration::from_secs(1));
+        self.options.lease = lease;
         self
     }
 
     /// How far ahead a timer may lie for its run to wait in the worker rather than rest in the
-    /// store; 1 s by default.
+    /// store; 1 s by default, at most a day.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.options.linger = linger;
         self
     }
 
-    /// How often a worker that hears nothing asks the store for due runs; 1 s by default.
+    /// How often a worker that hears nothing asks the store for due runs; 1 s by default, from 1 ms
+    /// to an hour.
     #[must_use]
     pub fn poll(mut self, poll: Duration) -> Self {
-        self.options.poll = poll.max(Duration::from_millis(1));
+        self.options.poll = poll;
         self
     }
 
@@ -167,23 +167,23 @@ impl EngineBuilder {
         self
     }
 
-    /// The most runs that a worker drives at once; 4096 by default, at least 1.
+    /// The most runs that a worker drives at once; 4096 by default, from 1 to 1,000,000.
     #[must_use]
     pub fn runs_max(mut self, runs: usize) -> Self {
-        self.options.runs_max = runs.clamp(1, Semaphore::MAX_PERMITS);
+        self.options.runs_max = runs;
         self
     }
 
-    /// The most step bodies that the engine runs at once, of all runs; 4096 by default, at least
-    /// 1. One run has at most 256.
+    /// The most step bodies that the engine runs at once, of all runs; 4096 by default, from 1 to
+    /// 1,000,000. One run has at most 256.
     #[must_use]
     pub fn bodies_max(mut self, bodies: usize) -> Self {
-        self.options.bodies_max = bodies.clamp(1, Semaphore::MAX_PERMITS);
+        self.options.bodies_max = bodies;
         self
     }
 
     /// Ends a run as failed once this many workers in a row have died while they drove it alone;
-    /// off by default, where such a run only slows down by itself.
+    /// off by default and with 0, where such a run only slows down by itself.
     ///
     /// What counts: a worker that dies takes all its runs along, so the first two deaths in a row
     /// prove nothing. A run that lost two workers without progress is driven apart from the others
@@ -201,6 +201,7 @@ impl EngineBuilder {
 
     /// Deletes a run this long after it has ended. By default the engine deletes none; a World may:
     /// the one on Redis keeps ended runs for 7 days, unless its own `retention` says otherwise.
+    /// At most 100 years of 365 days.
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.options.retention = Some(retention);
@@ -208,7 +209,7 @@ impl EngineBuilder {
     }
 
     /// How often and how slowly a call to the store is tried when it does not answer or fails for
-    /// now; 6 times within about 3 s by default.
+    /// now; 6 times within about 3 s by default. At most 10,000 tries, and no delay above an hour.
     #[must_use]
     pub fn retries(mut self, bounds: RetryBounds) -> Self {
         self.options.retries = bounds;
@@ -225,12 +226,13 @@ impl EngineBuilder {
     /// Makes the engine.
     ///
     /// # Errors
-    /// [`ErrorKind::Key`] without a key, [`ErrorKind::Invalid`] for two workflows of one name or
-    /// a name that no World keeps.
+    /// [`ErrorKind::Key`] without a key, [`ErrorKind::Invalid`] for two workflows of one name, a
+    /// name that no World keeps, or an option outside its range.
     pub fn build(self) -> Result<Engine> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
         }
+        self.options.check()?;
         let seal = match self.keys {
             Keys::Provided(keys) => Seal::new(&self.realm, keys),
             Keys::None => Seal::none(&self.realm),
