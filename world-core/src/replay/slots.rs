@@ -3,16 +3,18 @@
 //! No user code (wakers, closures, drops of bodies) runs while the lock is held.
 
 mod bodies;
+mod dropped;
 mod log;
 mod shared;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
     task::Waker,
 };
 
+use dropped::Dropped;
 pub(crate) use shared::{Identity, Shared};
 
 use super::{Blocked, Key, intents::Outbox, wakers::Mode};
@@ -163,7 +165,7 @@ pub(crate) struct Core {
     slots: OpMap<Slot>,
     by_key: BTreeMap<Key, OpId>,
     /// Asked for and dropped before its result came.
-    dropped: HashSet<Key>,
+    dropped: Dropped,
     next: OpId,
     pub(super) visible: Option<OpId>,
     pub(super) tries: BTreeMap<Order, OpId>,
@@ -245,7 +247,7 @@ impl Core {
         if let Some((order, parcel)) = &slot.parked {
             self.tries.remove(order);
             if matches!(parcel, Parcel::Cancelled) {
-                self.dropped.insert(slot.key.clone());
+                self.dropped.insert(slot.key.clone(), self.position);
             }
         }
         if let Some(at) = slot.alarm {
@@ -259,9 +261,11 @@ impl Core {
 
     fn abandon(&mut self, op: OpId) -> Option<Slot> {
         let slot = self.close(op)?;
-        self.dropped.insert(slot.key.clone());
-        if !self.finished && slot.parked.is_none() && matches!(slot.work, Work::Step(_)) {
-            self.outbox.abandon(slot.key.clone());
+        if slot.parked.is_none() {
+            self.dropped.insert(slot.key.clone(), self.position);
+            if !self.finished && matches!(slot.work, Work::Step(_)) {
+                self.outbox.abandon(slot.key.clone());
+            }
         }
         Some(slot)
     }

@@ -93,7 +93,7 @@ impl Program {
 
     /// Compares what the program knew when a decision was written with what it knows.
     fn check_seen(&mut self, logged: &Logged, seen: Seen) -> Result<(), Blocked> {
-        let core = self.shared.core();
+        let mut core = self.shared.core();
         if let Some(key) = core.outbox.missing(seen.after) {
             let key = key.clone();
             return Err(diverged(&core, logged, Mismatch::MissingIntent { key }).into());
@@ -104,6 +104,7 @@ impl Program {
         if self.history.front().is_some_and(|known| *known != (seen.after, seen.open)) {
             self.warnings.push(diverged(&core, logged, Mismatch::OtherOpen));
         }
+        core.decided(seen);
         Ok(())
     }
 

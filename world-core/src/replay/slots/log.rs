@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use super::{Announced, Body, Core, Mark, OpId, Parcel, Slot, Work};
 use crate::{
+    event::Seen,
     ids::{Position, Timestamp},
     replay::{Divergence, Key},
 };
@@ -17,6 +18,18 @@ impl Core {
     /// Takes note that a dropped operation's result has come; false if it was never asked for.
     pub(in crate::replay) fn was_dropped(&self, key: &Key) -> bool {
         self.dropped.contains(key)
+    }
+
+    /// How many dropped operations are remembered.
+    #[cfg(test)]
+    pub(in crate::replay) fn dropped_count(&self) -> usize {
+        self.dropped.len()
+    }
+
+    /// Takes note of what a decision says its writer knew, which ends the wait for results of
+    /// operations that were dropped long before.
+    pub(in crate::replay) fn decided(&mut self, seen: Seen) {
+        self.dropped.decided(seen.after);
     }
 
     pub(in crate::replay) fn open_keys(&self) -> Vec<Key> {
