@@ -21,6 +21,7 @@ mod record;
 pub mod replay;
 pub mod seal;
 pub mod testing;
+mod text;
 pub mod transacted;
 mod world;
 

@@ -5,6 +5,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 use crate::{
     event::{Failure, FailureKind},
     replay::Key,
+    text,
 };
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -235,13 +236,14 @@ pub(crate) fn is_cancellation(error: &(dyn StdError + 'static)) -> bool {
 
 /// What the log keeps of an error.
 pub(crate) fn failure_of(kind: FailureKind, error: &(dyn StdError + 'static)) -> Failure {
-    let mut causes: Vec<String> = chain(error).skip(1).map(ToString::to_string).collect();
-    let message = error.to_string();
+    let mut causes: Vec<String> = chain(error).skip(1).map(text::shown).collect();
+    let message = text::shown(error);
     // A marker shows what it marks, so it would repeat the message.
     causes.dedup();
     if causes.first() == Some(&message) {
         causes.remove(0);
     }
+    text::bound_causes(&mut causes);
     Failure { kind, message, causes }
 }
 

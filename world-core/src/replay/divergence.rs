@@ -119,6 +119,13 @@ pub enum Violation {
         /// The operation.
         key: Key,
     },
+    /// The name of an operation, with those of the branches it stands in, is too long.
+    NameTooLong {
+        /// How it begins.
+        begins: String,
+        /// How many bytes the key takes.
+        bytes: usize,
+    },
     /// The workflow wakes itself, or goes through cancelled operations, without end.
     Spins {
         /// The operations open at that time, sorted; at most [`Divergence::SHOWN_MAX`].
@@ -230,6 +237,13 @@ impl fmt::Display for Violation {
             Self::PolledOutside { key } => write!(
                 f,
                 "operation {key} was polled outside its workflow; use ctx.branch and join, not spawn"
+            ),
+            Self::NameTooLong { begins, bytes } => write!(
+                f,
+                "the key of an operation takes {bytes} bytes, where {} are the most: it begins with \
+                 {:?}; give data to the body, and not to the name of a step or branch",
+                Key::BYTES_MAX,
+                begins
             ),
             Self::Spins { open } => write!(
                 f,

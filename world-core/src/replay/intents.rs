@@ -1,11 +1,14 @@
 //! What a program has for its log: intents it asked for, notes, and finished bodies.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
-use super::Key;
+use super::{Key, slots::OpId};
 use crate::{
     event::{Event, Failure, Seen},
-    ids::Position,
+    ids::{Position, Timestamp},
     seal::Plain,
 };
 
@@ -31,6 +34,17 @@ impl Deposit {
     }
 }
 
+/// The notes of failed attempts since the last append.
+#[derive(Debug, Default)]
+struct Retries {
+    /// When the first was made.
+    since: Option<Timestamp>,
+    /// How many of each step stand among the outbox's notes.
+    kept: BTreeMap<OpId, u32>,
+    /// The latest of each step that has more.
+    latest: BTreeMap<OpId, Event>,
+}
+
 /// What waits to be written. Intents and abandonments are a function of the log so far: they
 /// leave when the log is seen to hold them, live and in replay alike. Notes and deposits leave
 /// when the driver takes them; it keeps them until they are committed.
@@ -41,6 +55,7 @@ pub(crate) struct Outbox {
     intents_hash: u64,
     abandoned: BTreeSet<Key>,
     pub(super) notes: Vec<Event>,
+    retries: Retries,
     pub(super) deposits: Vec<Deposit>,
     /// A note is worth an append of its own.
     pub(super) urgent: bool,
@@ -89,6 +104,28 @@ impl Outbox {
         self.urgent || !self.deposits.is_empty()
     }
 
+    /// Keeps the note of a failed attempt until the next append, and returns for how long the
+    /// oldest such note has waited. Of a step with many, the first few and the latest are kept.
+    pub(super) fn note_retry(&mut self, op: OpId, note: Event, now: Timestamp) -> Duration {
+        /// The most notes of one step that wait, but for the latest.
+        const NOTES_A_STEP_MAX: u32 = 8;
+        let since = *self.retries.since.get_or_insert(now);
+        let kept = self.retries.kept.entry(op).or_default();
+        if *kept < NOTES_A_STEP_MAX {
+            *kept += 1;
+            self.notes.push(note);
+        } else {
+            self.retries.latest.insert(op, note);
+        }
+        now.since(since)
+    }
+
+    /// How many notes wait.
+    #[cfg(test)]
+    pub(in crate::replay) fn notes_count(&self) -> usize {
+        self.notes.len() + self.retries.latest.len()
+    }
+
     /// Whether something waits that the log so far does not lead to by itself.
     pub(super) fn holds_news(&self) -> bool {
         self.is_pressing() || !self.notes.is_empty()
@@ -103,6 +140,9 @@ impl Outbox {
         batch.extend(intents.into_iter().map(|(_, event)| event.clone()));
         batch.extend(self.abandoned.iter().map(|key| Event::StepAbandoned { key: key.clone() }));
         batch.extend(self.notes.drain(..));
+        if self.retries.since.is_some() {
+            batch.extend(std::mem::take(&mut self.retries).latest.into_values());
+        }
         batch.extend(self.deposits.drain(..).map(|deposit| deposit.into_event(seen)));
     }
 }

@@ -23,6 +23,16 @@ impl Key {
         Self(text.into())
     }
 
+    /// The most bytes of a key that a workflow makes: the names of an operation and of the branches
+    /// it stands in, with what is put between them. A run whose code makes a longer one is blocked.
+    pub const BYTES_MAX: usize = 16 << 10;
+
+    /// The beginning of a key that is too long to be shown.
+    pub(crate) fn beginning(&self) -> String {
+        const SHOWN_MAX: usize = 40;
+        self.0.chars().take(SHOWN_MAX).collect()
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -6,6 +6,8 @@
 
 mod deliver;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,

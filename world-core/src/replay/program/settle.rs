@@ -8,9 +8,12 @@ use std::{
 };
 
 use super::Program;
-use crate::replay::{
-    Blocked, Divergence, Violation,
-    wakers::{At, Mode},
+use crate::{
+    replay::{
+        Blocked, Divergence, Violation,
+        wakers::{At, Mode},
+    },
+    text,
 };
 
 /// The most polls, or results tried, within one delivery or one poll of bodies: beyond it the
@@ -158,9 +161,9 @@ pub(crate) fn guarded<T>(code: impl FnOnce() -> T) -> Result<T, Blocked> {
 fn panic_message(payload: Box<dyn Any + Send>) -> String {
     let message = payload
         .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned());
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let message = text::shown(message.unwrap_or("a panic without a message"));
     let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     message
 }

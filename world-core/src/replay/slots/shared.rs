@@ -112,6 +112,10 @@ impl Shared {
         if !inside {
             core.block(Violation::AskedOutside { key: key.clone() });
         }
+        let bytes = key.as_str().len();
+        if bytes > Key::BYTES_MAX {
+            core.block(Violation::NameTooLong { begins: key.beginning(), bytes });
+        }
         let op = core.open(key, work, shielded);
         drop(core);
         if !inside {
@@ -178,7 +182,8 @@ impl Shared {
 
     /// Notes a failed attempt; the next may begin at `retry_at`.
     pub(crate) fn retry(&self, op: OpId, note: Event, attempt: u32, retry_at: Timestamp) {
-        /// A longer delay is worth an append of its own, so that a takeover keeps to it.
+        /// A longer delay is worth an append of its own, so that a takeover keeps to it; and so are
+        /// notes that have waited for longer, so that a takeover counts the attempts.
         const OWN_APPEND_FROM: Duration = Duration::from_secs(5);
         let mut core = self.core();
         core.set_body(op, Body::Waiting);
@@ -187,8 +192,9 @@ impl Shared {
             step.failed = attempt;
             step.counted = true;
         }
-        core.outbox.urgent |= retry_at.since(core.clock) > OWN_APPEND_FROM;
-        core.outbox.notes.push(note);
+        let now = core.clock;
+        let waited = core.outbox.note_retry(op, note, now);
+        core.outbox.urgent |= retry_at.since(now).max(waited) > OWN_APPEND_FROM;
     }
 
     /// Announces the body of an at-most-once step; it begins once that is committed.
