@@ -92,7 +92,9 @@ pub(super) struct Drive<'a> {
     head: Position,
     pending: VecDeque<Event>,
     flight: Option<Flight>,
+    /// Conflicts since the last commit, and of those the last in a row at the stated head.
     conflicts: u32,
+    same_head: u32,
     resends: u32,
     permits: Permits,
     /// Wakes this task when the wall clock says so.
@@ -116,6 +118,7 @@ impl<'a> Drive<'a> {
             pending: VecDeque::new(),
             flight: None,
             conflicts: 0,
+            same_head: 0,
             resends: 0,
             permits: Permits::of(engine.bodies()),
             alarm: None,

@@ -7,12 +7,13 @@ use tokio::sync::oneshot;
 
 use super::engine::Inner;
 use crate::{
-    codec,
+    codec, entropy,
     error::{Error, ErrorKind, Result},
     event::{Event, Failure, Logged},
     ids::{LogId, Position, RunId},
     record::{Append, Appended, By},
     seal::LogSeal,
+    text,
     world::{Wait, World, WorldExt},
 };
 
@@ -25,6 +26,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a look waits that follows another which has seen no more: at first, and at most.
 const PAUSE_LEAST: Duration = Duration::from_millis(1);
 const PAUSE_MOST: Duration = Duration::from_millis(64);
+
+/// The longest wait after a request has met others' appends: at first, and at most.
+const GIVE_WAY_LEAST: Duration = Duration::from_millis(1);
+const GIVE_WAY_MOST: Duration = Duration::from_millis(256);
 
 /// How often a request that meets others' appends is sent again.
 const TRIES_MAX: u32 = 64;
@@ -274,6 +279,8 @@ impl<O> RunHandle<O> {
     /// A run that is blocked when it is asked ends as cancelled without its code, which cannot go
     /// on: what it would have undone stays done.
     ///
+    /// Of a reason of more than 8 KiB the rest is cut.
+    ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Invalid`] when it has
     /// ended, [`ErrorKind::Corrupt`] or [`ErrorKind::Key`] when its log does not open,
@@ -288,8 +295,9 @@ impl<O> RunHandle<O> {
         let seal = self.engine.seal.of(log.clone(), &first.body).await?;
         // What is sealed under another key of the same id would spoil the log for good.
         seal.open(first)?;
-        let event = Event::CancelRequested { reason: reason.into() };
-        for _ in 0..TRIES_MAX {
+        let event = Event::CancelRequested { reason: text::bounded(reason.into()) };
+        for tries in 0..TRIES_MAX {
+            self.engine.hub.let_owner_write(&self.run).await;
             let at = self.engine.clock.now();
             let records = vec![seal.seal(head.next(), at, &event)?];
             let append = Append { expected: head, records, at, by: By::Outsider };
@@ -298,7 +306,10 @@ impl<O> RunHandle<O> {
                     self.engine.hub.appended(&self.run);
                     return Ok(());
                 }
-                Appended::Conflict { head: found } => head = found,
+                Appended::Conflict { head: found } => {
+                    head = found;
+                    give_way(tries).await;
+                }
                 Appended::NotOpen | Appended::Fenced => {
                     return Err(Error::new(ErrorKind::Invalid, "the run has ended")
                         .run(self.run.clone())
@@ -393,4 +404,11 @@ impl<O> Drop for RunHandle<O> {
             self.engine.hub.unwatch(&self.run);
         }
     }
+}
+
+/// Waits for a random time within a bound that doubles with each try, so that the owner of a run,
+/// which tries again at once, gets its turn however many others there are.
+async fn give_way(tries: u32) {
+    let most = GIVE_WAY_LEAST.saturating_mul(1 << tries.min(16)).min(GIVE_WAY_MOST);
+    tokio::time::sleep(most.mul_f64(entropy::share())).await;
 }

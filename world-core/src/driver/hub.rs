@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures::task::AtomicWaker;
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 
 use super::{held::HeldLease, session::Session, suspects::Suspects};
 use crate::{
@@ -22,6 +25,9 @@ use crate::{
     replay::LeaseWatch,
 };
 
+/// The most times at which runs that rested here are due that are kept.
+const DUE_MAX: usize = 4096;
+
 /// Tells the one that drives a run to look around.
 #[derive(Debug)]
 pub(super) struct Signal {
@@ -29,6 +35,9 @@ pub(super) struct Signal {
     /// The lease under which the run is driven.
     pub(super) lease: HeldLease,
     outside: AtomicBool,
+    /// The owner's append has met others', and is on its way again.
+    contended: AtomicBool,
+    calm: Notify,
     /// A [`Stopping`].
     stop: AtomicU8,
     /// A [`Bodies`].
@@ -87,6 +96,8 @@ impl Signal {
             waker: AtomicWaker::new(),
             lease,
             outside: AtomicBool::default(),
+            contended: AtomicBool::default(),
+            calm: Notify::new(),
             stop: AtomicU8::default(),
             bodies: AtomicU8::default(),
             left: AtomicU8::default(),
@@ -105,6 +116,14 @@ impl Signal {
 
     pub(super) fn take_outside(&self) -> bool {
         self.outside.load(SeqCst) && self.outside.swap(false, SeqCst)
+    }
+
+    /// Says whether the owner's append meets others'.
+    pub(super) fn contend(&self, contended: bool) {
+        self.contended.store(contended, SeqCst);
+        if !contended {
+            self.calm.notify_waiters();
+        }
     }
 
     /// The worker is to give the run back; what was told before stays, if it was more.
@@ -177,6 +196,7 @@ impl Driven {
 
 impl Drop for Driven {
     fn drop(&mut self) {
+        self.signal.contend(false);
         let mut state = self.hub.state();
         if state.driven.get(&self.run).is_some_and(|known| Arc::ptr_eq(known, &self.signal)) {
             state.driven.remove(&self.run);
@@ -250,6 +270,17 @@ impl Hub {
 
     pub(super) fn is_driven(&self, run: &RunId) -> bool {
         self.state().driven.contains_key(run)
+    }
+
+    /// Lets the owner of a run that is driven here write first, if its append has met others'.
+    pub(super) async fn let_owner_write(&self, run: &RunId) {
+        /// The longest wait: the owner may have gone.
+        const WAIT_MAX: Duration = Duration::from_secs(1);
+        let Some(signal) = self.state().driven.get(run).cloned() else { return };
+        let calm = signal.calm.notified();
+        if signal.contended.load(SeqCst) {
+            let _ = timeout(WAIT_MAX, calm).await; // then it tries all the same
+        }
     }
 
     /// Says that something was appended to a run's log from outside.
@@ -342,10 +373,17 @@ impl Hub {
         }
     }
 
-    /// Says that a run rests until a time.
+    /// Says that a run rests until a time. Of many such times the nearest are kept: a run that comes
+    /// due without one is found when a worker next asks the store, as one that rested elsewhere is.
     pub(super) fn rested(&self, run: &RunId, due: Timestamp) {
         observe::rests(run, due);
-        self.state().due.insert((due, run.clone()));
+        {
+            let mut state = self.state();
+            state.due.insert((due, run.clone()));
+            if state.due.len() > DUE_MAX {
+                state.due.pop_last();
+            }
+        }
         self.work.notify_waiters();
     }
 
@@ -411,6 +449,21 @@ mod tests {
         assert!(hub.take(&run).is_none() && hub.state().oldest.is_empty());
         hub.keep(session(&engine, "a").await, Timestamp::ZERO);
         assert!(hub.take(&run).is_some(), "it began after that");
+    }
+
+    #[test]
+    fn the_nearest_due_times_are_kept_and_no_more_than_so_many() {
+        let hub = Hub::new(0);
+        let far = 3 * DUE_MAX as u64;
+        for millis in (0..far).rev() {
+            let run = RunId::new(format!("run-{millis}")).unwrap();
+            hub.rested(&run, Timestamp::from_millis(millis));
+        }
+        assert_eq!(hub.state().due.len(), DUE_MAX);
+        assert_eq!(hub.next_due(), Some(Timestamp::ZERO));
+        hub.rested(&RunId::new("far").unwrap(), Timestamp::from_millis(far));
+        hub.pass(Timestamp::from_millis(DUE_MAX as u64));
+        assert_eq!(hub.next_due(), None, "those that were far away are left to the store");
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ use crate::{
     record::{Append, Appended, By, Due, Kind, Release},
     replay::Blocked,
     seal::LogSeal,
+    text,
     world::World,
 };
 
@@ -243,7 +244,7 @@ async fn retire(engine: &Inner, lease: &HeldLease) {
 /// Notes why the code cannot go on with the log, once for each reason, and lets the run rest: the
 /// next deployment may heal it.
 async fn block(engine: &Inner, lease: &HeldLease, blocked: &Blocked, place: Place) -> Written {
-    let why = blocked.to_string();
+    let why = text::bounded(blocked.to_string());
     observe::blocked(lease.run(), place.head, blocked);
     let now = engine.clock.now();
     // Nothing is written into a log that cannot be read: its key may be another's of the same id,
@@ -315,34 +316,42 @@ async fn fail(engine: &Inner, lease: &HeldLease, error: &Error, place: Place) ->
     write(engine, lease, None, place.head, None, release).await
 }
 
-/// The last append of a turn: at most one event, and the lease back.
+/// The last append of a turn: at most one event, and the lease back. An event that the World does
+/// not take is left out: a lease that is not given back would look as if the worker had died.
 pub(super) async fn write(
     engine: &Inner,
     lease: &HeldLease,
     seal: Option<&LogSeal>,
     head: Position,
-    event: Option<Event>,
-    release: Release,
+    mut event: Option<Event>,
+    mut release: Release,
 ) -> Written {
-    const TRIES_MAX: u32 = 64;
+    const TRIES_MAX: u32 = 4096;
     let log = LogId::Run(lease.run().clone());
-    let close = event.as_ref().is_some_and(Event::is_end);
-    let by = By::Owner { ticket: lease.ticket(), close, rest: Some(release), tags: None };
     let mut expected = head;
     for _ in 0..TRIES_MAX {
         let at = engine.clock.now();
+        let close = event.as_ref().is_some_and(Event::is_end);
+        let by = By::Owner { ticket: lease.ticket(), close, rest: Some(release), tags: None };
         let sealed =
             seal.zip(event.as_ref()).map(|(seal, event)| seal.seal(expected.next(), at, event));
         let records = match sealed.transpose() {
             Ok(record) => record.into_iter().collect(),
             Err(error) => {
                 tracing::error!(run = %lease.run(), %error, "a note was not sealed");
-                break;
+                event = None;
+                if close {
+                    release.due = Due::At(at.plus(FAILED_REST));
+                }
+                continue;
             }
         };
-        let append = Append { expected, records, at, by: by.clone() };
+        let append = Append { expected, records, at, by };
         match engine.world.append(&log, &append).await {
-            Ok(Appended::Conflict { head }) => expected = head,
+            Ok(Appended::Conflict { head }) => {
+                expected = head;
+                tokio::task::yield_now().await; // others write: they are to get on as well
+            }
             Ok(Appended::Committed { .. }) => {
                 if let Some(event) = event.filter(|_| close) {
                     let position = append.head_after();
@@ -359,6 +368,13 @@ pub(super) async fn write(
             }
             Ok(Appended::Fenced | Appended::NotOpen) => break,
             Err(error) if error.kind() == ErrorKind::Regressed => return Written::Regressed,
+            Err(error) if error.kind() == ErrorKind::TooLarge && event.is_some() => {
+                tracing::error!(run = %lease.run(), %error, "a run is given back without a note");
+                event = None;
+                if close {
+                    release.due = Due::At(at.plus(FAILED_REST));
+                }
+            }
             Err(error) => {
                 tracing::warn!(run = %lease.run(), %error, "a run was not given back");
                 break;
