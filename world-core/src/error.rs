@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
-use crate::ids::{LogId, Position, RunId};
+use crate::ids::{LogId, Position, RunId, WorkflowName};
 
 /// The result of everything fallible in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -179,6 +179,59 @@ impl Error {
     #[must_use]
     pub fn at_key(&self) -> Option<&str> {
         self.0.key.as_deref()
+    }
+
+    /// Says which workflows are concerned, if a run was asked for as one of another workflow.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// const MAIL: Workflow<u64, ()> = Workflow::new("mail");
+    ///
+    /// engine.client().start(ECHO, 7).id("7").await?;
+    /// let error = engine.client().run(MAIL, "7")?.cancel("not wanted").await.unwrap_err();
+    /// let wrong = error.wrong_workflow().unwrap();
+    /// assert_eq!((wrong.asked.as_str(), wrong.found.as_str()), ("mail", "echo"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn wrong_workflow(&self) -> Option<&WrongWorkflow> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+}
+
+/// A run was asked for as one of a workflow that is not its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WrongWorkflow {
+    /// The run.
+    pub run: RunId,
+    /// The workflow that the handle is of.
+    pub asked: String,
+    /// The workflow that the run is of.
+    pub found: WorkflowName,
+}
+
+impl fmt::Display for WrongWorkflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the run is of the workflow {}, not of {}", self.found, self.asked)
+    }
+}
+
+impl StdError for WrongWorkflow {}
+
+impl WrongWorkflow {
+    /// The error that says so. (An `impl From` would break `?` where an error's type is inferred.)
+    pub(crate) fn into_error(self) -> Error {
+        Error::new(ErrorKind::Invalid, self.to_string())
+            .run(self.run.clone())
+            .help("make the handle with the workflow that the run was started with")
+            .source(self)
     }
 }
 

@@ -32,7 +32,7 @@ pub use driver::{
     Alarm, Client, Clock, Engine, EngineBuilder, Residency, RunError, RunHandle, Shutdown, Start,
     Status, SystemClock, VirtualClock, Worker,
 };
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, WrongWorkflow};
 pub use ids::{
     EventId, KeyId, LogId, NAME_BYTES_MAX, Position, Queue, RunId, StreamName, TAGS_MAX, Tag,
     Timestamp, Token, WorkflowName,

@@ -68,11 +68,11 @@ async fn survives(
 /// Waits until a run has ended; one that is blocked or takes too long has failed.
 async fn ends(look: &Client, id: &RunId) {
     for _ in 0..200 {
-        let handle = look.run(CHAIN, id.as_str()).unwrap();
+        let handle = handle_of(look, id).await;
         if timeout(Duration::from_secs(60), handle.output()).await.is_ok() {
             return;
         }
-        let status = look.run(CHAIN, id.as_str()).unwrap().status().await.unwrap();
+        let status = handle_of(look, id).await.status().await.unwrap();
         assert_eq!(status, Status::Open, "{:#?}", log_of(look, id).await);
     }
     panic!("it never ends: {:#?}", log_of(look, id).await);

@@ -391,7 +391,7 @@ async fn a_workflow_that_no_worker_knows_is_left_alone_or_says_so() {
     let alone = client.start(ALONE, CANARY.to_owned()).id("alone").await.unwrap();
     let shared = client.start(SHARED, CANARY.to_owned()).id("shared").await.unwrap();
     for n in 0..1_000 {
-        if let Status::Blocked { why } = shared_status(&client).await {
+        if let Status::Blocked { why } = shared.status().await.unwrap() {
             assert!(why.contains("no workflow shared") && why.contains("register it"), "{why}");
             break;
         }
@@ -403,10 +403,6 @@ async fn a_workflow_that_no_worker_knows_is_left_alone_or_says_so() {
     assert_eq!(shared.log().await.unwrap().len(), 2);
     worker.shutdown().await;
     tells_nothing(&traced().text());
-}
-
-async fn shared_status(client: &Client) -> Status {
-    client.run(CHAIN, "shared").unwrap().status().await.unwrap()
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ fn a_run_survives_any_number_of_kills() {
         let engine = register(builder).build().unwrap();
         let worker = engine.spawn_worker();
         for run in 0..started {
-            let handle = engine.client().run(ALL[0], &format!("run-{run}")).unwrap();
+            let handle = engine.client().run(made_of(run).0, &format!("run-{run}")).unwrap();
             let _ = tokio::time::timeout(Duration::from_secs(60), handle.output()).await;
         }
         worker.shutdown().await;

@@ -8,17 +8,23 @@ use world_core::{
     Release, RunHandle, RunId, Ticket, Timestamp, World, event::Logged, seal::Key,
 };
 
+use crate::corpus::Sample;
+
 use super::{book::RunBook, clock::SkewedClock, fleet::Fleet, ledger::Site, program::PROGRAM};
 
 /// How long a replay may take: it has nothing to wait for.
 const AT_MOST: Duration = Duration::from_secs(600);
 
 /// The run's log, opened, from what was committed.
-pub(super) async fn opened(key: &Key, run: &RunId, book: &RunBook) -> Result<Vec<Logged>, String> {
+pub(super) async fn opened(
+    fleet: &Fleet,
+    run: &RunId,
+    book: &RunBook,
+) -> Result<Vec<Logged>, String> {
     let open = async {
-        let world = copied(key, run, book, book.records.len()).await?;
-        let engine = Engine::builder(world).key(key.clone()).build()?;
-        handle(&engine, run)?.log().await
+        let world = copied(&fleet.key, run, book, book.records.len()).await?;
+        let engine = Engine::builder(world).key(fleet.key.clone()).build()?;
+        handle(fleet, &engine, run, book)?.log().await
     };
     open.await.map_err(|error| format!("{run}: its log does not open: {error}"))
 }
@@ -40,9 +46,10 @@ pub(super) async fn ends_the_same(
         Engine::builder(world).key(fleet.key.clone()).clock(SkewedClock::new(fleet.began, 0));
     let engine = fleet.register(alter(builder), &Arc::new(site)).build().map_err(failed)?;
     let worker = engine.spawn_worker();
-    let ended = timeout(AT_MOST, handle(&engine, run).map_err(failed)?.output()).await;
+    let handle = handle(fleet, &engine, run, book).map_err(failed)?;
+    let ended = timeout(AT_MOST, handle.output()).await;
     worker.shutdown().await;
-    let again = handle(&engine, run).map_err(failed)?.log().await.map_err(failed)?;
+    let again = handle.log().await.map_err(failed)?;
     let ends = [log, &again].map(|log| log.last().map(|last| &last.event));
     if ended.is_err() || again.len() != log.len() || ends[0] != ends[1] {
         return Err(format!(
@@ -56,8 +63,15 @@ pub(super) async fn ends_the_same(
     Ok(())
 }
 
-fn handle(engine: &Engine, run: &RunId) -> world_core::Result<RunHandle<String>> {
-    engine.client().run(PROGRAM, run.as_str())
+fn handle(
+    fleet: &Fleet,
+    engine: &Engine,
+    run: &RunId,
+    book: &RunBook,
+) -> world_core::Result<RunHandle<String>> {
+    let name = book.new.workflow.as_str();
+    let sample = fleet.samples.iter().find(|sample| sample.name == name);
+    engine.client().run(sample.map_or(PROGRAM, Sample::workflow), run.as_str())
 }
 
 /// A World with one run and its first records; the run is due.

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use world_core::{Client, Error, ErrorKind, RunError, RunHandle, RunId, Workflow};
 
 use super::{
@@ -10,6 +13,9 @@ use super::{
     plan::{RunPlan, What},
     program::PROGRAM,
 };
+
+/// How long a client waits for a run's end before another is asked.
+const ANOTHER_AFTER: Duration = Duration::from_secs(10);
 
 /// What a client was told of a run's end.
 #[derive(Debug)]
@@ -136,7 +142,8 @@ impl Life {
         }
     }
 
-    /// How the run ends, as a client is told.
+    /// How the run ends, as a client is told. One whose process is dead waits for ever: after a
+    /// while another is asked.
     async fn end(&self, run: &RunId, handle: Option<RunHandle<String>>) -> Option<Told> {
         let mut next = handle;
         loop {
@@ -144,7 +151,8 @@ impl Life {
                 Some(handle) => handle,
                 None => self.client.run(self.workflow(), run.as_str()).ok()?,
             };
-            match handle.output().await {
+            let Ok(end) = timeout(ANOTHER_AFTER, handle.output()).await else { continue };
+            match end {
                 Err(RunError::World(error)) if may_pass(&error) => self.pause().await,
                 Err(RunError::World(error)) if is_gone(&error) && self.may_be_deleted() => {
                     return None;

@@ -73,7 +73,7 @@ async fn judge_book(
     run: &RunId,
     book: &super::book::RunBook,
 ) -> Result<(), String> {
-    let log = cold::opened(&fleet.key, run, book).await?;
+    let log = cold::opened(fleet, run, book).await?;
     let judged = async {
         match audit(&log).map_err(|objection| format!("{run}: {objection}"))? {
             Standing::Ended => {}
@@ -152,7 +152,7 @@ pub(super) async fn check_told(fleet: &Arc<Fleet>, told: Vec<Told>) -> Result<()
         let Some(book) = book else {
             return Err(format!("{run}: a client was told of its end, and it is not"));
         };
-        let log = cold::opened(&fleet.key, &run, &book).await;
+        let log = cold::opened(fleet, &run, &book).await;
         fleet.book.state().runs.insert(run.clone(), book);
         let log = log?;
         let last = log.last().map(|last| &last.event);

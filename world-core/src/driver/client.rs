@@ -45,7 +45,8 @@ impl Client {
         Start { engine: Arc::clone(&self.engine), workflow, input, id: None }
     }
 
-    /// The run with this id, whether it exists or not; nothing is asked of the store.
+    /// The run with this id, whether it exists or not; nothing is asked of the store before the
+    /// handle is used, which then checks that the run is of this workflow.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for an id that no World keeps.
@@ -65,8 +66,8 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn run<I, O>(&self, _workflow: Workflow<I, O>, id: &str) -> Result<RunHandle<O>> {
-        Ok(RunHandle::new(Arc::clone(&self.engine), RunId::new(id)?, None))
+    pub fn run<I, O>(&self, workflow: Workflow<I, O>, id: &str) -> Result<RunHandle<O>> {
+        Ok(RunHandle::new(Arc::clone(&self.engine), RunId::new(id)?, Some(workflow.name())))
     }
 
     /// The run with this id, whatever its workflow.
@@ -254,7 +255,7 @@ async fn create<O>(
     };
     match engine.world.append(&log, &append).await? {
         Appended::Committed { head } => {
-            let end = engine.hub.watch(&run);
+            let watch = engine.hub.watchers.watch(&run);
             if let Some(room) = room {
                 let lease =
                     Lease { run: run.clone(), ticket, attempt: 1, until, head, closed: false };
@@ -265,7 +266,7 @@ async fn create<O>(
             } else {
                 engine.hub.work.notify_waiters();
             }
-            Ok(RunHandle::new(Arc::clone(engine), run, Some(end)))
+            Ok(RunHandle::checked(Arc::clone(engine), run, Some(watch)))
         }
         Appended::Conflict { .. } | Appended::NotOpen => existing(engine, run, &event).await,
         Appended::Fenced => {
@@ -300,7 +301,7 @@ async fn existing<O>(engine: &Arc<Inner>, run: RunId, wanted: &Event) -> Result<
     } else if found_input != input {
         "the run exists with another input".to_owned()
     } else {
-        return Ok(RunHandle::new(Arc::clone(engine), run, None));
+        return Ok(RunHandle::checked(Arc::clone(engine), run, None));
     };
     Err(Error::new(ErrorKind::Invalid, differs)
         .run(run)

@@ -1,31 +1,28 @@
 //! One run, as its client sees it.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+mod end;
+mod look;
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::oneshot;
 
-use super::engine::Inner;
+use super::{engine::Inner, watchers::Watch};
 use crate::{
     codec, entropy,
     error::{Error, ErrorKind, Result},
     event::{Event, Failure, Logged},
     ids::{LogId, Position, RunId},
     record::{Append, Appended, By},
-    seal::LogSeal,
     text,
-    world::{Wait, World, WorldExt},
+    world::{World, WorldExt},
 };
-
-/// How often it is asked whether this engine still drives the run.
-const STILL_DRIVEN: Duration = Duration::from_secs(2);
-
-/// The longest wait for a change in the store before the log is looked at all the same.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
-/// How long a look waits that follows another which has seen no more: at first, and at most.
-const PAUSE_LEAST: Duration = Duration::from_millis(1);
-const PAUSE_MOST: Duration = Duration::from_millis(64);
 
 /// The longest wait after a request has met others' appends: at first, and at most.
 const GIVE_WAY_LEAST: Duration = Duration::from_millis(1);
@@ -34,12 +31,34 @@ const GIVE_WAY_MOST: Duration = Duration::from_millis(256);
 /// How often a request that meets others' appends is sent again.
 const TRIES_MAX: u32 = 64;
 
-/// One run, which may or may not exist yet.
+/// One run, which may or may not exist yet. Clones are the same handle.
+///
+/// A handle is of one workflow: what it asks of a run of another fails with an error that names
+/// both ([`Error::wrong_workflow`]), and changes nothing. The first record of the run says which it
+/// is; a handle reads it once.
 pub struct RunHandle<O> {
+    asked: Arc<Asked>,
+    output: PhantomData<fn() -> O>,
+}
+
+/// The run that the clones of a handle are about, and what they know of it.
+struct Asked {
     engine: Arc<Inner>,
     run: RunId,
-    end: Option<oneshot::Receiver<Arc<Logged>>>,
-    output: PhantomData<fn() -> O>,
+    /// The workflow that the run must be of; any, for an engine's own use.
+    workflow: Option<&'static str>,
+    known: Mutex<Known>,
+    /// Of a run that was started here: watched since then, so that its end is not missed.
+    started: Option<Arc<Watch>>,
+}
+
+/// What is known of a run's log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The run is of the handle's workflow.
+    is_checked: bool,
+    /// A position of the log at which the run had not ended.
+    seen: Position,
 }
 
 /// How a run ended without an output.
@@ -151,127 +170,113 @@ pub enum Status {
     },
 }
 
-impl<O> fmt::Debug for RunHandle<O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RunHandle").field(&self.run).finish()
-    }
-}
-
-impl<O> RunHandle<O> {
-    pub(super) fn new(
-        engine: Arc<Inner>,
-        run: RunId,
-        end: Option<oneshot::Receiver<Arc<Logged>>>,
-    ) -> Self {
-        Self { engine, run, end, output: PhantomData }
-    }
-
-    /// The run's id.
-    #[must_use]
-    pub fn id(&self) -> &RunId {
-        &self.run
-    }
-
-    /// Waits until the run has ended, and gives its output. A run that is driven in this process
-    /// is waited for without asking the store.
-    ///
-    /// A blocked run has not ended, nor has one whose workflow no worker has: ask
-    /// [`status`](Self::status) where it stands.
-    ///
-    /// # Errors
-    /// How the run ended, if not with an output; [`ErrorKind::NotFound`] when there is no such
-    /// run, [`ErrorKind::Corrupt`] when the output does not decode.
-    pub async fn output(mut self) -> Result<O, RunError>
-    where
-        O: DeserializeOwned,
-    {
-        let end = self.wait_for_end().await;
-        self.engine.hub.unwatch(&self.run);
-        let end = end?;
+impl Asked {
+    /// The output, or how else the run ended.
+    fn output_of<O: DeserializeOwned>(&self, end: &Logged) -> Result<O, RunError> {
+        let run = self.run.clone();
         match &end.event {
             Event::RunCompleted { output } => codec::decode_value(output).map_err(|error| {
                 let wanted = std::any::type_name::<O>();
                 let what = format!("the run's output is not a {wanted}");
                 RunError::World(
                     Error::new(ErrorKind::Corrupt, what)
-                        .run(self.run.clone())
+                        .run(run)
                         .position(end.position)
                         .help("use the type the workflow was declared with when it ran")
                         .source(error),
                 )
             }),
-            Event::RunFailed { failure } => {
-                Err(RunError::Failed { run: self.run.clone(), failure: failure.clone() })
-            }
+            Event::RunFailed { failure } => Err(RunError::Failed { run, failure: failure.clone() }),
             Event::RunCancelled { reason } => {
-                Err(RunError::Cancelled { run: self.run.clone(), reason: reason.clone() })
+                Err(RunError::Cancelled { run, reason: reason.clone() })
             }
-            other => Err(self.wrong(format!("a run that ended with {}", other.kind())).into()),
-        }
-    }
-
-    async fn wait_for_end(&mut self) -> Result<Arc<Logged>> {
-        let mut end = match self.end.take() {
-            Some(end) => end,
-            None => self.engine.hub.watch(&self.run),
-        };
-        let log = self.log_id();
-        let (mut seen, mut pause) = (None, Duration::ZERO);
-        loop {
-            if self.engine.hub.is_driven(&self.run) {
-                tokio::select! {
-                    biased;
-                    told = &mut end => match told {
-                        Ok(end) => return Ok(end),
-                        Err(_) => end = self.engine.hub.watch(&self.run),
-                    },
-                    () = tokio::time::sleep(STILL_DRIVEN) => {}
-                }
-                continue;
-            }
-            if let Ok(end) = end.try_recv() {
-                return Ok(end);
-            }
-            let head =
-                self.engine.world.read(&log, Position::new(u64::MAX), super::ONE).await?.head;
-            if let Some(end) = self.end_at(head).await? {
-                return Ok(Arc::new(end));
-            }
-            // A World's wait may return early, as often as it likes.
-            pause = if seen.replace(head) == Some(head) {
-                (pause * 2).clamp(PAUSE_LEAST, PAUSE_MOST)
-            } else {
-                Duration::ZERO
-            };
-            let wait =
-                Wait { queues: Vec::new(), logs: vec![(log.clone(), head)], at_most: LOOK_AGAIN };
-            tokio::select! {
-                biased;
-                told = &mut end => match told {
-                    Ok(end) => return Ok(end),
-                    Err(_) => end = self.engine.hub.watch(&self.run),
-                },
-                waited = async {
-                    tokio::time::sleep(pause).await;
-                    self.engine.world.wait(&wait).await
-                } => waited?,
+            other => {
+                let what = format!("a run that ended with {}", other.kind());
+                Err(Error::new(ErrorKind::Corrupt, what).run(run).into())
             }
         }
     }
+}
 
-    /// The last event, if the run has ended.
-    async fn end_at(&self, head: Position) -> Result<Option<Logged>> {
-        let log = self.log_id();
-        let before = Position::new(head.get().saturating_sub(1));
-        let page = self.engine.world.read(&log, before, super::ONE).await?;
-        let Some(last) = page.records.last() else {
-            return Err(Error::new(ErrorKind::NotFound, "no such run").run(self.run.clone()));
-        };
-        if !last.kind.is_end() {
-            return Ok(None);
+impl<O> fmt::Debug for RunHandle<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RunHandle").field(&self.asked.run).finish()
+    }
+}
+
+impl<O> Clone for RunHandle<O> {
+    fn clone(&self) -> Self {
+        Self { asked: Arc::clone(&self.asked), output: PhantomData }
+    }
+}
+
+impl<O> RunHandle<O> {
+    /// A handle of a run that nobody has looked at.
+    pub(super) fn new(engine: Arc<Inner>, run: RunId, workflow: Option<&'static str>) -> Self {
+        let asked = Asked { engine, run, workflow, known: Mutex::default(), started: None };
+        Self { asked: Arc::new(asked), output: PhantomData }
+    }
+
+    /// A handle of a run that is known to be of its workflow; `started` watches one that was
+    /// started here.
+    pub(super) fn checked(engine: Arc<Inner>, run: RunId, started: Option<Arc<Watch>>) -> Self {
+        let known = Mutex::new(Known { is_checked: true, seen: Position::new(1) });
+        let asked = Asked { engine, run, workflow: None, known, started };
+        Self { asked: Arc::new(asked), output: PhantomData }
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &RunId {
+        &self.asked.run
+    }
+
+    /// Waits until the run has ended, and gives its output. A run that is driven in this process
+    /// is waited for without asking the store.
+    ///
+    /// It waits as long as it takes: wrap it in `tokio::time::timeout` where there is a limit. A
+    /// store or key provider that cannot be reached is asked again, in growing steps of up to 5 s,
+    /// until it answers. Dropping the future, at any time, changes nothing but that nobody waits. The
+    /// future does not borrow the handle, so that it can be spawned.
+    ///
+    /// A blocked run has not ended, nor has one whose workflow no worker has: ask
+    /// [`status`](Self::status) where it stands. A run whose log cannot be read (a wrong key, a
+    /// corrupt record) ends the wait: with the first look where its first or last record does not
+    /// open, as soon as a worker of this engine finds it, and otherwise once the log has not
+    /// changed for 30 s.
+    ///
+    /// # Errors
+    /// How the run ended, if not with an output; [`ErrorKind::NotFound`] when there is no such
+    /// run, [`ErrorKind::Invalid`] when it is of another workflow, [`ErrorKind::Corrupt`] when the
+    /// output does not decode, [`ErrorKind::Corrupt`], [`ErrorKind::Key`] and
+    /// [`ErrorKind::Unsupported`] when the log does not open.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// # let worker = engine.spawn_worker();
+    /// use std::time::Duration;
+    ///
+    /// let run = engine.client().start(ECHO, 7).id("echo-7").await?;
+    /// let output = tokio::time::timeout(Duration::from_secs(5), run.output()).await??;
+    /// assert_eq!(output, 7);
+    /// # worker.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn output(&self) -> impl Future<Output = Result<O, RunError>> + Send + use<O>
+    where
+        O: DeserializeOwned,
+    {
+        let asked = Arc::clone(&self.asked);
+        async move {
+            let end = asked.wait_for_end().await?;
+            asked.output_of(&end)
         }
-        let seal = self.engine.seal.of(log, &last.body).await?;
-        Ok(Some(seal.open(last)?))
     }
 
     /// Asks the run to end. Its open operations end as cancelled, except those under a
@@ -283,27 +288,22 @@ impl<O> RunHandle<O> {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Invalid`] when it has
-    /// ended, [`ErrorKind::Corrupt`] or [`ErrorKind::Key`] when its log does not open,
-    /// [`ErrorKind::Busy`] when too many others append.
+    /// ended or is of another workflow, [`ErrorKind::Corrupt`] or [`ErrorKind::Key`] when its log
+    /// does not open, [`ErrorKind::Busy`] when too many others append.
     pub async fn cancel(&self, reason: impl Into<String>) -> Result<()> {
-        let log = self.log_id();
-        let first = self.engine.world.read(&log, Position::START, super::ONE).await?;
-        let mut head = first.head;
-        let Some(first) = first.records.first() else {
-            return Err(Error::new(ErrorKind::NotFound, "no such run").run(self.run.clone()));
-        };
-        let seal = self.engine.seal.of(log.clone(), &first.body).await?;
+        let Asked { engine, run, .. } = &*self.asked;
+        let log = LogId::Run(run.clone());
         // What is sealed under another key of the same id would spoil the log for good.
-        seal.open(first)?;
+        let (seal, mut head) = self.asked.open_first().await?;
         let event = Event::CancelRequested { reason: text::bounded(reason.into()) };
         for tries in 0..TRIES_MAX {
-            self.engine.hub.let_owner_write(&self.run).await;
-            let at = self.engine.clock.now();
+            engine.hub.let_owner_write(run).await;
+            let at = engine.clock.now();
             let records = vec![seal.seal(head.next(), at, &event)?];
             let append = Append { expected: head, records, at, by: By::Outsider };
-            match self.engine.world.append(&log, &append).await? {
+            match engine.world.append(&log, &append).await? {
                 Appended::Committed { .. } => {
-                    self.engine.hub.appended(&self.run);
+                    engine.hub.appended(run);
                     return Ok(());
                 }
                 Appended::Conflict { head: found } => {
@@ -312,20 +312,21 @@ impl<O> RunHandle<O> {
                 }
                 Appended::NotOpen | Appended::Fenced => {
                     return Err(Error::new(ErrorKind::Invalid, "the run has ended")
-                        .run(self.run.clone())
+                        .run(run.clone())
                         .help("read its output"));
                 }
             }
         }
         Err(Error::new(ErrorKind::Busy, "64 appends met others' appends")
-            .run(self.run.clone())
+            .run(run.clone())
             .help("try again"))
     }
 
     /// Reads and opens the whole log.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such run; those of reading and opening.
+    /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Invalid`] when it is of
+    /// another workflow; those of reading and opening.
     ///
     /// ```
     /// # use world_core::*;
@@ -344,19 +345,26 @@ impl<O> RunHandle<O> {
     /// # }
     /// ```
     pub async fn log(&self) -> Result<Vec<Logged>> {
-        let log = self.log_id();
-        let page = self.engine.world.read_all(&log).await?;
-        let Some(first) = page.records.first() else {
-            return Err(Error::new(ErrorKind::NotFound, "no such run").run(self.run.clone()));
-        };
-        let seal: LogSeal = self.engine.seal.of(log, &first.body).await?;
-        page.records.iter().map(|record| seal.open(record)).collect()
+        let Asked { engine, run, .. } = &*self.asked;
+        let log = LogId::Run(run.clone());
+        let page = engine.world.read_all(&log).await?;
+        let mut records = page.records.iter();
+        let Some(first) = records.next() else { return Err(self.asked.no_such_run()) };
+        let seal = engine.seal.of(log, &first.body).await?;
+        let first = seal.open(first)?;
+        self.asked.check(&first)?;
+        let rest = records.map(|record| seal.open(record));
+        std::iter::once(Ok(first)).chain(rest).collect()
     }
 
-    /// Where the run stands, read from its log.
+    /// Where the run stands, read from the end of its log: it costs as much for a log of a million
+    /// events as for one of ten. Nothing else is opened, so a record in the middle that does not
+    /// open goes unnoticed: [`log`](Self::log) opens all.
     ///
     /// # Errors
-    /// Those of [`RunHandle::log`].
+    /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Invalid`] when it is of
+    /// another workflow; those of reading, and of opening the first record and the one that says
+    /// where the run stands.
     ///
     /// ```
     /// # use world_core::*;
@@ -373,36 +381,7 @@ impl<O> RunHandle<O> {
     /// # }
     /// ```
     pub async fn status(&self) -> Result<Status> {
-        let log = self.log().await?;
-        // A request changes nothing about where the run stands until it is answered, and neither
-        // does how it is driven.
-        let mut events = log.into_iter().rev().map(|logged| logged.event).filter(|event| {
-            !matches!(event, Event::CancelRequested { .. } | Event::RunIsolated { .. })
-        });
-        Ok(match events.next() {
-            Some(Event::RunCompleted { .. }) => Status::Completed,
-            Some(Event::RunFailed { failure }) => Status::Failed(failure),
-            Some(Event::RunCancelled { reason }) => Status::Cancelled { reason },
-            Some(Event::RunBlocked { why }) => Status::Blocked { why },
-            _ => Status::Open,
-        })
-    }
-
-    fn log_id(&self) -> LogId {
-        LogId::Run(self.run.clone())
-    }
-
-    fn wrong(&self, what: String) -> Error {
-        Error::new(ErrorKind::Corrupt, what).run(self.run.clone())
-    }
-}
-
-impl<O> Drop for RunHandle<O> {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.take() {
-            drop(end);
-            self.engine.hub.unwatch(&self.run);
-        }
+        self.asked.status().await
     }
 }
 

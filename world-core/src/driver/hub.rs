@@ -10,12 +10,9 @@ use std::{
 };
 
 use futures::task::AtomicWaker;
-use tokio::{
-    sync::{Notify, oneshot},
-    time::timeout,
-};
+use tokio::{sync::Notify, time::timeout};
 
-use super::{held::HeldLease, session::Session, suspects::Suspects};
+use super::{held::HeldLease, session::Session, suspects::Suspects, watchers::Watchers};
 use crate::{
     event::Logged,
     ids::{RunId, Timestamp},
@@ -202,6 +199,7 @@ impl Drop for Driven {
             state.driven.remove(&self.run);
         }
         drop(state);
+        self.hub.watchers.left(&self.run);
         self.hub.suspects.left();
     }
 }
@@ -217,13 +215,14 @@ pub(super) struct Hub {
     /// A run may have become due.
     pub(super) work: Notify,
     pub(super) suspects: Suspects,
+    /// Who waits for the ends of runs.
+    pub(super) watchers: Arc<Watchers>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// In an order of its own, for it is walked through.
     driven: BTreeMap<RunId, Arc<Signal>>,
-    watchers: HashMap<RunId, Vec<oneshot::Sender<Arc<Logged>>>>,
     /// Programs of resting runs, each with the number under which `oldest` knows it.
     residents: HashMap<RunId, (u64, Session)>,
     oldest: BTreeMap<u64, RunId>,
@@ -241,6 +240,7 @@ impl Hub {
             claiming: tokio::sync::Mutex::default(),
             work: Notify::new(),
             suspects: Suspects::new(lease),
+            watchers: Arc::default(),
         }
     }
 
@@ -292,35 +292,11 @@ impl Hub {
         }
     }
 
-    /// Waits for a run's end, from now on.
-    pub(super) fn watch(&self, run: &RunId) -> oneshot::Receiver<Arc<Logged>> {
-        let (sender, receiver) = oneshot::channel();
-        let mut state = self.state();
-        let watchers = state.watchers.entry(run.clone()).or_default();
-        watchers.retain(|watcher| !watcher.is_closed());
-        watchers.push(sender);
-        receiver
-    }
-
-    /// Nobody may wait for this run any more.
-    pub(super) fn unwatch(&self, run: &RunId) {
-        let mut state = self.state();
-        if let Some(watchers) = state.watchers.get_mut(run) {
-            watchers.retain(|watcher| !watcher.is_closed());
-            if watchers.is_empty() {
-                state.watchers.remove(run);
-            }
-        }
-    }
-
     /// Tells everyone who waits how a run ended.
     pub(super) fn ended(&self, run: &RunId, end: &Arc<Logged>) {
         self.left(run, Left::Ended);
         observe::ended(run, end);
-        let watchers = self.state().watchers.remove(run).unwrap_or_default();
-        for watcher in watchers {
-            let _ = watcher.send(Arc::clone(end)); // one that no longer waits needs no answer
-        }
+        self.watchers.ended(run, end);
     }
 
     /// Keeps a resting run's program, for when it is claimed again.

@@ -15,6 +15,7 @@ mod session;
 mod shutdown;
 mod suspects;
 mod turn;
+mod watchers;
 mod worker;
 
 pub use builder::EngineBuilder;

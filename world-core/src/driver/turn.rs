@@ -246,6 +246,9 @@ async fn retire(engine: &Inner, lease: &HeldLease) {
 async fn block(engine: &Inner, lease: &HeldLease, blocked: &Blocked, place: Place) -> Written {
     let why = text::bounded(blocked.to_string());
     observe::blocked(lease.run(), place.head, blocked);
+    if matches!(blocked, Blocked::Unreadable { .. }) {
+        engine.hub.watchers.unreadable(lease.run());
+    }
     let now = engine.clock.now();
     // Nothing is written into a log that cannot be read: its key may be another's of the same id,
     // and what was sealed with that would never open again.
@@ -312,6 +315,9 @@ async fn blocked_since(
 /// Lets a run rest whose key is missing or whose store fails.
 async fn fail(engine: &Inner, lease: &HeldLease, error: &Error, place: Place) -> Written {
     tracing::error!(run = %lease.run(), %error, "the run cannot be driven now");
+    if error.kind() == ErrorKind::Key {
+        engine.hub.watchers.unreadable(lease.run());
+    }
     let release = Release::driven(Due::At(engine.clock.now().plus(FAILED_REST)));
     write(engine, lease, None, place.head, None, release).await
 }

@@ -298,8 +298,8 @@ pub async fn replays_cold(world: &dyn World, key: &Key, run: &RunId, log: &[Logg
         .unwrap();
     let before = bodies_begun();
     let worker = engine.spawn_worker();
-    let handle = engine.client().run(CHAIN, run.as_str()).unwrap();
-    let _ = engine.client().run(CHAIN, run.as_str()).unwrap().output().await;
+    let handle = handle_of(&engine.client(), run).await;
+    let _ = handle.output().await;
     worker.shutdown().await;
     let again = handle.log().await.unwrap();
     assert_eq!(told(&again).end, told(log).end, "{log:#?}");
@@ -452,9 +452,22 @@ pub fn outsider(world: impl World, key: &Key) -> Client {
     Engine::builder(world).key(key.clone()).clock(TokioClock::new()).build().unwrap().client()
 }
 
+/// A handle of a run, whichever workflow it is of.
+pub async fn handle_of(client: &Client, run: &RunId) -> RunHandle<u64> {
+    let handle = client.run(CHAIN, run.as_str()).unwrap();
+    let error = handle.status().await.err();
+    match error.as_ref().and_then(Error::wrong_workflow) {
+        Some(wrong) => {
+            let name = wrong.found.as_str().to_owned().leak();
+            client.run(Workflow::<u64, u64>::new(name), run.as_str()).unwrap()
+        }
+        None => handle,
+    }
+}
+
 /// The whole log of a run, opened.
 pub async fn log_of(client: &Client, run: &RunId) -> Vec<Logged> {
-    client.run(CHAIN, run.as_str()).unwrap().log().await.unwrap()
+    handle_of(client, run).await.log().await.unwrap()
 }
 
 /// A World that takes no more than every World must (rule B1).
