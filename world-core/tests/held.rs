@@ -2,6 +2,8 @@
 //! blocked, as if their bodies were not there.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is what a test is for")]
 
+mod workflows;
+
 use std::{
     future::Future,
     num::NonZeroU32,
@@ -209,4 +211,43 @@ async fn a_held_body_that_nothing_wakes_does_not_keep_a_cancelled_run_from_being
     soon("the cancellation", t.turn()).await.unwrap();
     let ended = run.status().await.unwrap();
     assert!(matches!(ended, Status::Cancelled { .. }), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_holds_an_announced_body_is_given_back_by_a_worker_that_stops() {
+    async fn goes_on(mut ctx: Ctx, _: u64) -> Outcome {
+        let body = |millis| async move {
+            sleep(Duration::from_millis(millis)).await;
+            Ok::<_, StepError>(millis)
+        };
+        let mut slow = ctx.step("slow", || body(50)).at_most_once();
+        tokio::select! { biased;
+            early = &mut slow => return early,
+            quick = ctx.step("quick", || body(5)) => quick?,
+        };
+        ctx.step("during", || body(200)).await?;
+        ctx.step("after", || body(1)).await?; // the worker stops, and lets none begin
+        match slow.await {
+            Err(StepError::Interrupted { .. }) => Ok(7),
+            ended => ended,
+        }
+    }
+    let (store, key, clock) =
+        (Arc::new(MemoryWorld::new()), seal::Key::generate(), workflows::TokioClock::new());
+    let engine = || {
+        let builder = Engine::builder(Arc::clone(&store)).key(key.clone()).clock(clock);
+        builder.workflow(RUN, goes_on).build().unwrap()
+    };
+    let first = engine();
+    let worker = first.spawn_worker();
+    let run = first.client().start(RUN, 0).await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    let began = tokio::time::Instant::now();
+    soon("the shutdown", worker.shutdown()).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(run.status().await.unwrap(), Status::Open, "it is not blocked");
+    let second = engine();
+    let worker = second.spawn_worker();
+    assert_eq!(soon("the run", run.output()).await.unwrap(), 7);
+    soon("the shutdown", worker.shutdown()).await;
 }

@@ -217,6 +217,11 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn branch(&mut self, name: &str) -> Self {
+        self.branch_for("ctx.branch()", name)
+    }
+
+    fn branch_for(&mut self, call: &'static str, name: &str) -> Self {
+        self.shared.draw(call, self.namer.path());
         Self {
             shared: Arc::clone(&self.shared),
             namer: self.namer.branch(name),
@@ -249,7 +254,7 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn shield(&mut self) -> Self {
-        Self { shielded: true, ..self.branch("shield") }
+        Self { shielded: true, ..self.branch_for("ctx.shield()", "shield") }
     }
 
     /// The run's id.
@@ -266,8 +271,11 @@ impl Ctx {
     }
 
     /// 64 random bits, the same in every replay; it writes nothing.
+    ///
+    /// Call it in the workflow and give the body of a step what it returns: in a body, which a replay
+    /// does not run, it blocks the run.
     pub fn random(&mut self) -> u64 {
-        first_u64(&self.draw())
+        first_u64(&self.draw("ctx.random()"))
     }
 
     /// A random UUID (version 4), the same in every replay; it writes nothing.
@@ -290,11 +298,12 @@ impl Ctx {
     /// ```
     pub fn uuid(&mut self) -> uuid::Uuid {
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&self.draw()[..16]);
+        bytes.copy_from_slice(&self.draw("ctx.uuid()")[..16]);
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
-    fn draw(&mut self) -> [u8; 32] {
+    fn draw(&mut self, call: &'static str) -> [u8; 32] {
+        self.shared.draw(call, self.namer.path());
         self.draws += 1;
         let draw = self.draws.to_be_bytes();
         derive(&self.shared, "random", &[self.namer.path().as_bytes(), &draw])

@@ -114,6 +114,13 @@ pub enum Violation {
         /// The operation.
         key: Key,
     },
+    /// A branch or a random number was asked for outside the workflow's own poll.
+    DrawnOutside {
+        /// The call.
+        call: &'static str,
+        /// The branch whose context was asked, empty for the workflow's own.
+        branch: String,
+    },
     /// An operation was polled outside the workflow's own poll.
     PolledOutside {
         /// The operation.
@@ -234,6 +241,16 @@ impl fmt::Display for Violation {
                 "operation {key} was made outside the workflow's own poll: after something that is \
                  not durable, or in another task; use ctx.branch and join, not spawn"
             ),
+            Self::DrawnOutside { call, branch } => {
+                write!(f, "{call} was called outside the workflow's own poll")?;
+                if !branch.is_empty() {
+                    write!(f, ", on the branch {}", branch.escape_debug())?;
+                }
+                f.write_str(
+                    ": in a body, in another task, or after something that is not durable; call it in \
+                     the workflow, and give the body what it returns",
+                )
+            }
             Self::PolledOutside { key } => write!(
                 f,
                 "operation {key} was polled outside its workflow; use ctx.branch and join, not spawn"

@@ -19,7 +19,7 @@ use std::{
 };
 
 use deliver::misplaced;
-use settle::POLLS_MAX;
+use settle::SpinGuard;
 pub(crate) use settle::{Jitter, guarded};
 
 use super::{
@@ -69,6 +69,7 @@ pub(crate) struct Program {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Footing {
     asked: u64,
+    drawn: u64,
     open: (usize, u64),
     intents: (usize, u64),
     ended: bool,
@@ -155,6 +156,7 @@ impl Program {
         let core = self.shared.core();
         Footing {
             asked: core.asked(),
+            drawn: core.drawn,
             open: (core.open_count(), core.open_hash),
             intents: core.outbox.intents_digest(),
             ended: self.output.is_some(),
@@ -209,11 +211,15 @@ impl Program {
         self.shared.core().wanted()
     }
 
-    /// Whether no body runs that the workflow polls, none could begin, and nothing waits to be
-    /// written at once: nothing happens before a time that it waits for, or an event from outside.
+    /// Whether no body runs that the workflow polls, none could begin or would if the worker did
+    /// not stop, and nothing waits to be written at once: nothing happens before a time that it
+    /// waits for, or an event from outside.
     pub(crate) fn is_idle(&self) -> bool {
         let core = self.shared.core();
-        !core.has_bodies() && !core.outbox.is_pressing() && !core.wants_lease()
+        !core.has_bodies()
+            && !core.held_back
+            && !core.outbox.is_pressing()
+            && !core.wants_lease()
     }
 
     /// Begins no body from now on, but for those that the log has announced.
@@ -221,11 +227,11 @@ impl Program {
         self.shared.core().drain();
     }
 
-    /// Whether no body runs that the workflow polls, none is announced, and nothing waits to be
-    /// written at once.
+    /// Whether no body runs that the workflow polls, none is announced that it would poll, and
+    /// nothing waits to be written at once.
     pub(crate) fn is_drained(&self) -> bool {
         let core = self.shared.core();
-        core.polled_running() == 0 && !core.has_announced() && !core.outbox.is_pressing()
+        core.polled_running() == 0 && !core.awaits_announced() && !core.outbox.is_pressing()
     }
 
     /// Whether bodies would begin if the program were not being drained.
@@ -322,7 +328,8 @@ impl Program {
                 }
             }
         }
-        for _ in 0..POLLS_MAX {
+        let mut guard = SpinGuard::default();
+        loop {
             self.shared.root_woken.store(false, SeqCst);
             let ended = self.poll_workflow(Mode::Bodies)?;
             let is_quiet = !self.shared.root_woken.load(SeqCst);
@@ -340,8 +347,11 @@ impl Program {
                 self.runnable.clear();
                 return Ok(());
             }
+            drop(core);
+            if guard.has_spun(&self.shared) {
+                return Err(Violation::Spins { open: self.shared.core().shown_keys() }.into());
+            }
         }
-        Err(Violation::Spins { open: self.shared.core().shown_keys() }.into())
     }
 }
 

@@ -117,8 +117,9 @@ pub(crate) struct Slot {
     warned: bool,
 }
 
-/// How many operations were ever asked for, how many are open, and the hash of those.
-pub(super) type Mark = (OpId, usize, u64);
+/// How many operations were ever asked for, how many are open, the hash of those, and how many
+/// branches and random numbers were drawn.
+pub(super) type Mark = (OpId, usize, u64, u64);
 
 /// Where a result stands among the others: by position, and among operations that one event ends
 /// (a cancellation) by key.
@@ -167,6 +168,8 @@ pub(crate) struct Core {
     /// Asked for and dropped before its result came.
     dropped: Dropped,
     next: OpId,
+    /// How many branches and random numbers the program has drawn.
+    pub(super) drawn: u64,
     pub(super) visible: Option<OpId>,
     pub(super) tries: BTreeMap<Order, OpId>,
     startable: VecDeque<OpId>,

@@ -44,7 +44,7 @@ impl fmt::Display for ReplayError {
         }
         f.write_str(
             "\n  let nothing depend on how often a future is polled, on chance or on what the log \
-             does not hold: write `biased;` in select!, and use ctx.random() and ctx.now()",
+             does not hold: write `biased;` in tokio's select! and join!, and use ctx.random() and ctx.now()",
         )
     }
 }

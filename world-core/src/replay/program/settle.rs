@@ -11,14 +11,47 @@ use super::Program;
 use crate::{
     replay::{
         Blocked, Divergence, Violation,
+        slots::Shared,
         wakers::{At, Mode},
     },
     text,
 };
 
-/// The most polls, or results tried, within one delivery or one poll of bodies: beyond it the
-/// workflow spins.
-pub(super) const POLLS_MAX: u32 = 100_000;
+/// The most results tried within one delivery, beyond those of what was open before it: a workflow
+/// that goes on after a cancellation gets one for each operation that it asks for.
+const RESULTS_MAX: u32 = 100_000;
+
+/// Tells a workflow that works from one that spins, within one delivery or one poll of bodies, by
+/// how much it has done. Two branches that hand each other items through a channel are polled once
+/// an item or so, and nothing else is seen of them; nor is it of a loop that goes on for ever.
+#[derive(Debug, Default)]
+pub(super) struct SpinGuard {
+    polls: u64,
+    /// How many operations had been asked for at the first look.
+    asked: Option<u64>,
+}
+
+impl SpinGuard {
+    /// The most polls.
+    const WORK_MAX: u64 = 4_000_000;
+
+    /// How many polls an operation counts for that is asked for meanwhile: it takes memory.
+    const POLLS_AN_OPERATION: u64 = 10;
+
+    /// A short delivery is not looked at.
+    const LOOKS_EVERY: u64 = 1_000;
+
+    /// Counts a poll; true if the workflow spins.
+    pub(super) fn has_spun(&mut self, shared: &Shared) -> bool {
+        self.polls += 1;
+        if !self.polls.is_multiple_of(Self::LOOKS_EVERY) {
+            return false;
+        }
+        let asked = shared.core().asked();
+        let since = asked - *self.asked.get_or_insert(asked);
+        self.polls + since.saturating_mul(Self::POLLS_AN_OPERATION) >= Self::WORK_MAX
+    }
+}
 
 /// Spurious polls, for the test kit: from 0 to 3 at each quiescent point.
 #[derive(Debug)]
@@ -47,7 +80,7 @@ impl Program {
     pub(super) fn settle_all(&mut self) -> Result<(), Blocked> {
         // A cancellation ends every open operation, however many there are.
         let open = u32::try_from(self.shared.core().open_count()).unwrap_or(u32::MAX);
-        for _ in 0..POLLS_MAX.saturating_add(open) {
+        for _ in 0..RESULTS_MAX.saturating_add(open) {
             if self.output.is_some() {
                 return Ok(());
             }
@@ -67,13 +100,11 @@ impl Program {
             let _at = At::enter(self.shared.id(), Mode::Waking);
             waker.wake();
         }
-        for _ in 0..POLLS_MAX {
-            if self.output.is_some() {
-                break;
-            }
+        let mut guard = SpinGuard::default();
+        while self.output.is_none() {
             self.shared.root_woken.store(false, SeqCst);
             self.poll_workflow(Mode::Delivery)?;
-            if !self.shared.root_woken.load(SeqCst) {
+            if !self.shared.root_woken.load(SeqCst) || guard.has_spun(&self.shared) {
                 break;
             }
         }

@@ -164,13 +164,12 @@ impl Core {
 
     /// Whether the body of an at-most-once step is announced by this program, and has not ended.
     pub(in crate::replay) fn has_announced(&self) -> bool {
-        self.slots.values().any(|slot| {
-            matches!(
-                &slot.work,
-                Work::Step(StepWork { announced: Announced::Here | Announced::Committed, body, .. })
-                    if *body != Body::Done
-            )
-        })
+        self.slots.values().any(is_announced_here)
+    }
+
+    /// The same, but for bodies that the program does not poll.
+    pub(in crate::replay) fn awaits_announced(&self) -> bool {
+        self.slots.values().any(|slot| is_announced_here(slot) && !slot.starved)
     }
 
     /// Whether the body of an at-most-once step waits until the lease is confirmed.
@@ -192,6 +191,15 @@ impl Core {
     pub(in crate::replay) fn next_alarm(&self) -> Option<Timestamp> {
         self.alarms.first().map(|(at, _)| *at)
     }
+}
+
+/// Whether this program has announced its body, which has not ended.
+fn is_announced_here(slot: &Slot) -> bool {
+    matches!(
+        &slot.work,
+        Work::Step(StepWork { announced: Announced::Here | Announced::Committed, body, .. })
+            if *body != Body::Done
+    )
 }
 
 fn is_announced(slot: &Slot) -> bool {

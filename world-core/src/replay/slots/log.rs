@@ -52,9 +52,10 @@ impl Core {
         self.next
     }
 
-    /// What changes whenever the program asks for an operation, takes a result or drops one.
+    /// What changes whenever the program asks for an operation, a branch or a random number, takes
+    /// a result or drops an operation.
     pub(in crate::replay) fn mark(&self) -> Mark {
-        (self.next, self.open_count(), self.open_hash)
+        (self.next, self.open_count(), self.open_hash, self.drawn)
     }
 
     /// Parks a result for its operation, unless a cancellation was first. False for a second

@@ -124,6 +124,22 @@ impl Shared {
         op
     }
 
+    /// Takes note of a call whose answer depends on how many there were before: of a branch, or of a
+    /// random number.
+    pub(crate) fn draw(&self, call: &'static str, branch: &str) {
+        let inside = At::here(self.id()) == Mode::Delivery;
+        let mut core = self.core();
+        core.drawn += 1;
+        if !inside {
+            let branch = branch.trim_end_matches('/').to_owned();
+            core.block(Violation::DrawnOutside { call, branch });
+        }
+        drop(core);
+        if !inside {
+            self.wake_driver();
+        }
+    }
+
     /// Where an operation stands when it is polled.
     pub(crate) fn poll(&self, op: OpId, key: &Key, cx: &Context<'_>) -> Turn {
         let mode = At::here(self.id());
