@@ -8,6 +8,7 @@ mod scan;
 mod some;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tree;
 mod value;
 mod wire;
 
@@ -22,8 +23,12 @@ use crate::{
     seal::{Buffer, Plain},
 };
 
+pub use tree::same_tree;
 pub use value::{DEPTH_MAX, decode_value, encode_value};
-pub(crate) use value::{Undecodable, decode_again, encode_guarded, encode_lasting, read_value};
+pub(crate) use value::{
+    EncodeAnew, Undecodable, decode_again, encode_anew, encode_guarded, encode_lasting, read_value,
+    same_value,
+};
 
 /// Encodes an event; its kind is [`Event::kind`].
 ///

@@ -21,6 +21,11 @@ pub enum ErrorKind {
     NotFound,
     /// The request itself is wrong, and will be wrong again.
     Invalid,
+    /// The run's id names another run already, of another workflow or with another input. A server
+    /// answers 409 where it answers 400 for [`Invalid`](Self::Invalid).
+    Conflict,
+    /// The run has ended, so it takes no request any more; if it was deleted, its id stays spent.
+    Ended,
     /// What was stored is not what was written.
     Corrupt,
     /// Written by something newer or other than this: an unknown tag, version or scheme.
@@ -58,6 +63,8 @@ impl ErrorKind {
             Self::TooLarge => "too large",
             Self::NotFound => "not found",
             Self::Invalid => "invalid",
+            Self::Conflict => "conflict",
+            Self::Ended => "ended",
             Self::Corrupt => "corrupt",
             Self::Unsupported => "unsupported",
             Self::Unsuitable => "unsuitable store",

@@ -112,7 +112,7 @@ async fn with_held_appends(seed: u64) -> Seen {
             match look.run(MIXED, id.as_str()).unwrap().cancel("from outside").await {
                 Ok(()) => cancels += 1,
                 // It is the answer to the end that is held.
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{error}"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Ended, "{error}"),
             }
         }
         gate.open();

@@ -254,7 +254,7 @@ async fn an_ended_run_is_deleted_when_its_time_of_retention_is_over_and_not_befo
     sleep(Duration::from_secs(10)).await;
     assert_eq!(again.status().await.unwrap_err().kind(), ErrorKind::NotFound);
     let spent = engine.client().start(ONE, 3).id("kept").await.unwrap_err();
-    assert_eq!(spent.kind(), ErrorKind::Invalid);
+    assert_eq!(spent.kind(), ErrorKind::Ended);
     worker.shutdown().await;
 }
 
@@ -382,7 +382,7 @@ async fn a_run_is_asked_to_end_once_it_exists_and_before_it_has_ended() {
     );
     let again = engine.client().run(ONE, "there").unwrap();
     let error = again.cancel("again").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), ErrorKind::Ended);
     assert!(error.to_string().contains("there"), "{error}");
     let log = again.log().await.unwrap();
     assert!(matches!(log[log.len() - 1].event, Event::RunCancelled { .. }), "{log:#?}");

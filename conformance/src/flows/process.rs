@@ -228,7 +228,7 @@ impl Process {
         again(|| async {
             match run.cancel("the corpus says so").await {
                 // It ended before it was asked to.
-                Err(error) if error.kind() == ErrorKind::Invalid => Ok(()),
+                Err(error) if error.kind() == ErrorKind::Ended => Ok(()),
                 asked => asked,
             }
         })

@@ -114,7 +114,7 @@ impl Life {
                 }
                 Ok(_) => return,
                 Err(error) if may_pass(&error) => self.pause().await,
-                Err(error) if other && error.kind() == ErrorKind::Invalid => return,
+                Err(error) if other && error.kind() == ErrorKind::Conflict => return,
                 Err(error) if is_gone(&error) && self.may_be_deleted() => return,
                 Err(error) => {
                     let what = format!("{run} was not started again: {error}");
@@ -132,7 +132,7 @@ impl Life {
                 Ok(()) => return self.note(format_args!("has cancelled {run}")),
                 Err(error) if may_pass(&error) => self.pause().await,
                 // It has ended.
-                Err(error) if error.kind() == ErrorKind::Invalid => return,
+                Err(error) if error.kind() == ErrorKind::Ended => return,
                 Err(error) if is_gone(&error) && self.may_be_deleted() => return,
                 Err(error) => {
                     let what = format!("{run} was not cancelled: {error}");
@@ -187,5 +187,5 @@ fn may_pass(error: &Error) -> bool {
 
 /// Whether the error is that of a run that was deleted.
 fn is_gone(error: &Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.to_string().contains("was deleted")
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Ended)
 }

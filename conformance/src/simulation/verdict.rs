@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 
 use world_core::{
-    Engine, List, LogId, RunError, RunId, RunMeta, World, WorldExt,
+    Engine, List, LogId, RunError, RunId, RunMeta, World, WorldExt, codec,
     event::{Event, FailureKind, Logged},
     testing::Replay,
 };
@@ -158,7 +158,7 @@ pub(super) async fn check_told(fleet: &Arc<Fleet>, told: Vec<Told>) -> Result<()
         let last = log.last().map(|last| &last.event);
         let agrees = match (&end, last) {
             (Ok(output), Some(Event::RunCompleted { output: logged })) => {
-                world_core::codec::encode_value(output).is_ok_and(|output| output == *logged)
+                codec::encode_value(output).is_ok_and(|output| codec::same_tree(&output, logged))
             }
             (Err(RunError::Failed { failure, .. }), Some(Event::RunFailed { failure: logged })) => {
                 failure == logged

@@ -36,7 +36,7 @@ pub(super) fn one_value(mut bytes: &[u8]) -> Result<(), &'static str> {
 }
 
 /// Reads the head of a value: how many bytes of data follow it, and how many values.
-fn head(bytes: &mut &[u8]) -> Result<(usize, usize), &'static str> {
+pub(super) fn head(bytes: &mut &[u8]) -> Result<(usize, usize), &'static str> {
     let (&marker, rest) = bytes.split_first().ok_or(CUT_SHORT)?;
     *bytes = rest;
     let low = usize::from(marker);

@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     scan::one_value,
     some::{LOST, Strict},
+    tree::same_tree,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -90,6 +91,20 @@ pub(crate) fn encode_lasting<T: Serialize + DeserializeOwned>(value: &T) -> Resu
     let plain = encode_guarded(value)?;
     decode_again::<T>(&plain)?;
     Ok(plain)
+}
+
+/// Decodes a payload as a type, and encodes it anew; none if either fails.
+pub(crate) type EncodeAnew = fn(&Plain) -> Option<Plain>;
+
+/// The [`EncodeAnew`] of a type.
+pub(crate) fn encode_anew<T: Serialize + DeserializeOwned>(plain: &Plain) -> Option<Plain> {
+    decode_again::<T>(plain).and_then(|value| encode_guarded(&value)).ok()
+}
+
+/// Whether a payload that is stored says what a new one does: as the same tree, or as a value of
+/// today's type. What was stored may lack fields that the type has gained since, or have others.
+pub(crate) fn same_value(stored: &Plain, new: &Plain, encode_anew: EncodeAnew) -> bool {
+    same_tree(stored, new) || encode_anew(stored).is_some_and(|stored| same_tree(&stored, new))
 }
 
 /// Decodes a payload as a value.

@@ -164,8 +164,16 @@ impl<I, O> Start<I, O> {
     /// and is refused for a while after that ([`EngineBuilder::retention`](crate::EngineBuilder::retention), and a World's own: the
     /// one on Redis keeps ended runs for 7 days by default).
     ///
-    /// Inputs are compared as they are encoded, so use a `BTreeMap` where a `HashMap` would change
-    /// its order from one start to the next.
+    /// Inputs are the same if they are encoded as the same tree: maps have no order, arrays have one,
+    /// and floating-point numbers are compared by their bits. If they are not, the run's input is decoded
+    /// as this `I`, encoded again and compared once more, so that a field which was added with
+    /// `#[serde(default)]` since then makes no other input. A `HashSet` is an array whose order changes
+    /// from one start to the next: use a `BTreeSet`.
+    ///
+    /// [`RunHandle::is_new`] says whether this start has created the run. An id that names another run
+    /// is [`ErrorKind::Conflict`](crate::ErrorKind::Conflict), that of a run which was deleted is
+    /// [`ErrorKind::Ended`](crate::ErrorKind::Ended), and one that no World keeps is
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid).
     ///
     /// ```
     /// # use world_core::*;
@@ -180,7 +188,7 @@ impl<I, O> Start<I, O> {
     /// let again = client.start(ECHO, 7).id("echo-7").await?; // the same run
     /// assert_eq!(again.output().await?, 7);
     /// let other = client.start(ECHO, 8).id("echo-7").await.unwrap_err();
-    /// assert_eq!(other.kind(), ErrorKind::Invalid);
+    /// assert_eq!(other.kind(), ErrorKind::Conflict);
     /// # worker.shutdown().await;
     /// # Ok(())
     /// # }
@@ -216,7 +224,7 @@ where
                 seed: Seed::from_bytes(entropy::bytes()),
                 parent: None,
             };
-            create(&engine, run, Queue::new(queue)?, created).await
+            create(&engine, run, Queue::new(queue)?, created, codec::encode_anew::<I>).await
         })
     }
 }
@@ -226,6 +234,7 @@ async fn create<O>(
     run: RunId,
     queue: Queue,
     event: Event,
+    encode_anew: codec::EncodeAnew,
 ) -> Result<RunHandle<O>> {
     let Event::RunCreated { workflow, .. } = &event else {
         return Err(Error::new(ErrorKind::Invalid, "a run begins with run_created"));
@@ -268,7 +277,9 @@ async fn create<O>(
             }
             Ok(RunHandle::checked(Arc::clone(engine), run, Some(watch)))
         }
-        Appended::Conflict { .. } | Appended::NotOpen => existing(engine, run, &event).await,
+        Appended::Conflict { .. } | Appended::NotOpen => {
+            existing(engine, run, &event, encode_anew).await
+        }
         Appended::Fenced => {
             Err(Error::new(ErrorKind::Invalid, "a World that fenced a creator out")
                 .run(run)
@@ -278,11 +289,16 @@ async fn create<O>(
 }
 
 /// A run that is there already: the same, or an error.
-async fn existing<O>(engine: &Arc<Inner>, run: RunId, wanted: &Event) -> Result<RunHandle<O>> {
+async fn existing<O>(
+    engine: &Arc<Inner>,
+    run: RunId,
+    wanted: &Event,
+    encode_anew: codec::EncodeAnew,
+) -> Result<RunHandle<O>> {
     let log = LogId::Run(run.clone());
     let page = engine.world.read(&log, Position::START, super::ONE).await?;
     let Some(first) = page.records.first() else {
-        return Err(Error::new(ErrorKind::Invalid, "the run was deleted, and its id is spent")
+        return Err(Error::new(ErrorKind::Ended, "the run was deleted, and its id is spent")
             .run(run)
             .help("choose another id"));
     };
@@ -298,12 +314,12 @@ async fn existing<O>(engine: &Arc<Inner>, run: RunId, wanted: &Event) -> Result<
     };
     let differs = if found_workflow != workflow {
         format!("the run exists and runs the workflow {found_workflow}")
-    } else if found_input != input {
+    } else if !codec::same_value(found_input, input, encode_anew) {
         "the run exists with another input".to_owned()
     } else {
         return Ok(RunHandle::checked(Arc::clone(engine), run, None));
     };
-    Err(Error::new(ErrorKind::Invalid, differs)
+    Err(Error::new(ErrorKind::Conflict, differs)
         .run(run)
         .position(Position::new(1))
         .help("an id names one run for ever: choose another, or give the same input"))

@@ -225,6 +225,30 @@ impl<O> RunHandle<O> {
         Self { asked: Arc::new(asked), output: PhantomData }
     }
 
+    /// Whether the start that gave this handle created the run. False if a run was there already
+    /// under its id, and for a handle that no start has given.
+    ///
+    /// A start that is sent again after its answer was lost finds the run that it has created
+    /// itself, and is not told so.
+    ///
+    /// ```
+    /// # use world_core::*;
+    /// # const ECHO: Workflow<u64, u64> = Workflow::new("echo");
+    /// # async fn echo(_: Ctx, n: u64) -> Result<u64, StepError> { Ok(n) }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let engine = Engine::builder(MemoryWorld::new()).key(seal::Key::generate()).workflow(ECHO, echo).build()?;
+    /// let run = engine.client().start(ECHO, 7).id("echo-7").await?;
+    /// let answer = if run.is_new() { 201 } else { 200 }; // as HTTP says it
+    /// # assert_eq!(answer, 201);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.asked.started.is_some()
+    }
+
     /// The run's id.
     #[must_use]
     pub fn id(&self) -> &RunId {
@@ -287,9 +311,10 @@ impl<O> RunHandle<O> {
     /// Of a reason of more than 8 KiB the rest is cut.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Invalid`] when it has
-    /// ended or is of another workflow, [`ErrorKind::Corrupt`] or [`ErrorKind::Key`] when its log
-    /// does not open, [`ErrorKind::Busy`] when too many others append.
+    /// [`ErrorKind::NotFound`] when there is no such run, [`ErrorKind::Ended`] when it has
+    /// ended, [`ErrorKind::Invalid`] when it is of another workflow, [`ErrorKind::Corrupt`] or
+    /// [`ErrorKind::Key`] when its log does not open, [`ErrorKind::Busy`] when too many others
+    /// append.
     pub async fn cancel(&self, reason: impl Into<String>) -> Result<()> {
         let Asked { engine, run, .. } = &*self.asked;
         let log = LogId::Run(run.clone());
@@ -311,7 +336,7 @@ impl<O> RunHandle<O> {
                     give_way(tries).await;
                 }
                 Appended::NotOpen | Appended::Fenced => {
-                    return Err(Error::new(ErrorKind::Invalid, "the run has ended")
+                    return Err(Error::new(ErrorKind::Ended, "the run takes no requests any more")
                         .run(run.clone())
                         .help("read its output"));
                 }

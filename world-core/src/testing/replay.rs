@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::ReplayError;
 use crate::{
+    codec,
     context::{BoxError, Ctx, Registered, Workflow, failure_of, is_cancellation},
     event::{Event, Failure, FailureKind, Logged},
     ids::{RunId, WorkflowName},
@@ -81,6 +82,7 @@ impl Replay {
             run: self.run.or_else(|| RunId::new("replayed").ok()),
             workflow: WorkflowName::new(workflow.name()).ok(),
             function: Registered::new(function),
+            encode_anew: codec::encode_anew::<O>,
             every_prefix: false,
             seeds: 0,
         }
@@ -94,6 +96,8 @@ pub struct ReplayCheck {
     run: Option<RunId>,
     workflow: Option<WorkflowName>,
     function: Registered,
+    /// Encodes a logged output as the code would.
+    encode_anew: codec::EncodeAnew,
     every_prefix: bool,
     seeds: u64,
 }
@@ -129,8 +133,9 @@ impl ReplayCheck {
 
     /// Replays the log: it must be one that this code can have written, and end as the code does.
     ///
-    /// The code's end is compared with the log's byte by byte, so an output that iterates a
-    /// `HashMap` does not agree with itself: use a `BTreeMap`.
+    /// The code's output is compared with the log's as inputs are by
+    /// [`Start::id`](crate::Start::id): a `HashMap` agrees with itself, a `HashSet` does not, so use a
+    /// `BTreeSet`.
     ///
     /// # Errors
     /// The first disagreement, with the seed and the prefix at which it shows.
@@ -180,7 +185,7 @@ impl ReplayCheck {
             let program = match &mut program {
                 None => program.insert(self.start(logged, seed, cache).map_err(at)?),
                 Some(program) => {
-                    check_end(program, logged, delivered == self.log.len())
+                    check_end(program, logged, delivered == self.log.len(), self.encode_anew)
                         .map_err(|divergence| at(divergence.into()))?;
                     program.deliver(logged).map_err(at)?;
                     program
@@ -252,14 +257,19 @@ fn disagreement(logged: &Logged, why: Mismatch) -> Divergence {
 }
 
 /// Compares the end that the log holds with what the code has done.
-fn check_end(program: &Program, logged: &Logged, is_last: bool) -> Result<(), Divergence> {
+fn check_end(
+    program: &Program,
+    logged: &Logged,
+    is_last: bool,
+    encode_anew: codec::EncodeAnew,
+) -> Result<(), Divergence> {
     if !logged.event.is_end() {
         return Ok(());
     }
     if !is_last {
         return Err(disagreement(logged, Mismatch::Misplaced));
     }
-    let Some(code) = other_end(program, &logged.event) else {
+    let Some(code) = other_end(program, &logged.event, encode_anew) else {
         // Whatever the code asked for stands before its end.
         return match program.pending_intents().pop() {
             Some(key) if !was_given_up(&logged.event) => {
@@ -278,14 +288,18 @@ fn was_given_up(end: &Event) -> bool {
 }
 
 /// What the code did, if it is not what the log says.
-fn other_end(program: &Program, end: &Event) -> Option<String> {
+fn other_end(program: &Program, end: &Event, encode_anew: codec::EncodeAnew) -> Option<String> {
     if was_given_up(end) {
         return None;
     }
     let too_large = |failure: &Failure| failure.kind == FailureKind::TooLarge;
     match (program.output(), end) {
         (None, _) => Some("has not ended".to_owned()),
-        (Some(Ok(output)), Event::RunCompleted { output: logged }) if output == logged => None,
+        (Some(Ok(output)), Event::RunCompleted { output: logged })
+            if codec::same_value(logged, output, encode_anew) =>
+        {
+            None
+        }
         (Some(Ok(_)), Event::RunCompleted { .. }) => Some("returns another output".to_owned()),
         (Some(_), Event::RunFailed { failure }) if too_large(failure) => None,
         (Some(Ok(_)), _) => Some("returns an output".to_owned()),

@@ -174,6 +174,8 @@ const fn may_pass(kind: ErrorKind) -> bool {
         ErrorKind::TooLarge
         | ErrorKind::NotFound
         | ErrorKind::Invalid
+        | ErrorKind::Conflict
+        | ErrorKind::Ended
         | ErrorKind::Corrupt
         | ErrorKind::Unsupported
         | ErrorKind::Unsuitable
