@@ -1,5 +1,6 @@
 //! Durable execution on any append-only log.
 
+mod awaited;
 pub mod codec;
 mod context;
 mod driver;

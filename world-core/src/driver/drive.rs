@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+pub(super) use permits::BODIES_A_RUN_MAX;
 use permits::Permits;
 use write::Flight;
 

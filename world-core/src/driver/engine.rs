@@ -161,6 +161,11 @@ impl Inner {
         Ticket::from_bytes(entropy::bytes())
     }
 
+    /// How many more bodies may run.
+    pub(super) fn bodies_free(&self) -> usize {
+        self.bodies.available_permits()
+    }
+
     /// The permits to run bodies, of all runs.
     pub(super) fn bodies(&self) -> Arc<Semaphore> {
         Arc::clone(&self.bodies)

@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{engine::Inner, watchers::Watch};
+use super::{engine::Inner, standstill, watchers::Watch};
 use crate::{
     codec, entropy,
     error::{Error, ErrorKind, Result},
@@ -298,7 +298,8 @@ impl<O> RunHandle<O> {
     {
         let asked = Arc::clone(&self.asked);
         async move {
-            let end = asked.wait_for_end().await?;
+            let end = asked.wait_for_end();
+            let end = standstill::unless_begun(&asked.engine, &asked.run, end).await?;
             asked.output_of(&end)
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use crate::{
     lock::lock,
     moment::Moment,
     observe,
-    replay::LeaseWatch,
+    replay::{LeaseWatch, Shared, Waits},
 };
 
 /// The most times at which runs that rested here are due that are kept.
@@ -29,6 +29,8 @@ const DUE_MAX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Signal {
     pub(super) waker: AtomicWaker,
+    /// What the program shares with its operations.
+    program: Mutex<Weak<Shared>>,
     /// The lease under which the run is driven.
     pub(super) lease: HeldLease,
     outside: AtomicBool,
@@ -91,6 +93,7 @@ impl Signal {
     fn new(lease: HeldLease, entered: u64) -> Self {
         Self {
             waker: AtomicWaker::new(),
+            program: Mutex::default(),
             lease,
             outside: AtomicBool::default(),
             contended: AtomicBool::default(),
@@ -266,6 +269,29 @@ impl Hub {
     /// Whether this is so of all runs that are driven here.
     pub(super) fn all_driven(&self, is_so: impl Fn(&Signal) -> bool) -> bool {
         self.state().driven.values().all(|signal| is_so(signal))
+    }
+
+    /// Says which program a run that is driven here has.
+    pub(super) fn shows(&self, run: &RunId, program: &Arc<Shared>) {
+        let signal = self.state().driven.get(run).cloned();
+        if let Some(signal) = signal {
+            *lock(&signal.program) = Arc::downgrade(program);
+        }
+    }
+
+    /// What each run that is driven here waits for; those without a program are not there.
+    pub(super) fn waits(&self) -> BTreeMap<RunId, Waits> {
+        let driven: Vec<_> = self
+            .state()
+            .driven
+            .iter()
+            .map(|(run, signal)| (run.clone(), Arc::clone(signal)))
+            .collect();
+        let program = |signal: &Signal| lock(&signal.program).upgrade();
+        driven
+            .into_iter()
+            .filter_map(|(run, signal)| Some((run, program(&signal)?.waits())))
+            .collect()
     }
 
     pub(super) fn is_driven(&self, run: &RunId) -> bool {

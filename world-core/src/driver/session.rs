@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::engine::Inner;
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -87,6 +89,14 @@ impl Session {
     /// The spans and the silence around the program.
     pub(super) fn scope(&mut self) -> &mut Scope {
         &mut self.scope
+    }
+
+    /// Begins a drive of the run in its span.
+    pub(super) fn begin_drive(&mut self, engine: &Inner, span: &Span) {
+        self.scope.begin_drive(span);
+        if let Some(program) = &self.program {
+            engine.hub.shows(&self.run, program.shared());
+        }
     }
 
     /// Delivers what was read when the session was opened, of a log with this head.
@@ -220,6 +230,7 @@ impl Session {
             Program::start(self.run.clone(), created, hydration, None, |shared, input| {
                 registered.make(shared, input)
             })?;
+        engine.hub.shows(&self.run, program.shared());
         self.program = Some(program);
         Ok(())
     }

@@ -161,7 +161,7 @@ async fn drive(
         Ok(None) => return Ok(()),
         Err(stop) => return Err((stop, Place { seal: None, head: lease.head() })),
     };
-    session.scope().begin_drive(span);
+    session.begin_drive(engine, span);
     let mut drive = Drive::new(engine, Arc::clone(signal), session);
     let stop = match drive.run().await {
         Ok(Rest::Resting(due)) => {

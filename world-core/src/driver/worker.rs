@@ -23,6 +23,7 @@ use super::{
     hub::{Signal, Stopping},
     session::Session,
     shutdown::{Backstop, GRACE, RELEASE_WITHIN, Shutdown},
+    standstill,
     suspects::{Admission, Suspects},
     turn,
 };
@@ -152,6 +153,11 @@ impl Worker {
         let keeping = Arc::clone(&hands);
         hands.spawn(None, async move {
             keeping.keep_until_cut().await;
+            None
+        });
+        let watching = Arc::clone(&hands);
+        hands.spawn(None, async move {
+            watching.watch_until_stopped().await;
             None
         });
         Self { hands }
@@ -336,6 +342,18 @@ impl Hands {
                 biased;
                 () = stopped => {}
                 () = pause => {}
+            }
+        }
+    }
+
+    /// Watches for runs that stand still.
+    async fn watch_until_stopped(&self) {
+        let stopped = self.stop.notified();
+        if !self.stopping.load(SeqCst) {
+            tokio::select! {
+                biased;
+                () = stopped => {}
+                () = standstill::watch(&self.engine, &self.runs) => {}
             }
         }
     }

@@ -121,6 +121,11 @@ impl Program {
         Ok(program)
     }
 
+    /// What it shares with its operations.
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Where it stands in its log.
     pub(crate) const fn position(&self) -> Position {
         self.position

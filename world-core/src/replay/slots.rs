@@ -6,6 +6,7 @@ mod bodies;
 mod dropped;
 mod log;
 mod shared;
+mod waits;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -16,11 +17,12 @@ use std::{
 
 use dropped::Dropped;
 pub(crate) use shared::{Identity, Shared};
+pub(crate) use waits::Waits;
 
 use super::{Blocked, Key, intents::Outbox, wakers::Mode};
 use crate::{
     event::{Event, Logged},
-    ids::{Position, Timestamp},
+    ids::{Position, RunId, Timestamp},
 };
 
 /// Names an open operation within one program; never reused.
@@ -198,6 +200,8 @@ pub(crate) struct Core {
     pub(super) held_back: bool,
     cancelled: Option<Position>,
     pub(super) cancel_reason: String,
+    /// The runs that bodies wait for.
+    awaited: BTreeMap<OpId, RunId>,
     pub(super) finished: bool,
     pub(super) blocked: Option<Blocked>,
 }
@@ -245,6 +249,7 @@ impl Core {
     fn close(&mut self, op: OpId) -> Option<Slot> {
         self.fed(op);
         let slot = self.slots.remove(&op)?;
+        self.awaited.remove(&op);
         self.by_key.remove(&slot.key);
         self.open_hash = self.open_hash.wrapping_sub(slot.key.stable_hash());
         if let Some((order, parcel)) = &slot.parked {

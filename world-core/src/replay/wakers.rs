@@ -51,6 +51,11 @@ impl At {
     }
 }
 
+/// Whether this thread is polling a body of any program.
+pub(crate) fn is_in_a_body() -> bool {
+    AT.get().1 == Mode::Body
+}
+
 impl Drop for At {
     fn drop(&mut self) {
         AT.set(self.0);

@@ -1,4 +1,5 @@
 //! A subscriber that keeps what it hears.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::{
     collections::HashMap,

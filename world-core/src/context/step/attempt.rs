@@ -10,6 +10,7 @@ use tracing::Span;
 
 use super::{Kept, Step, unrecordable};
 use crate::{
+    awaited,
     context::{
         BoxError,
         ctx::{derive, first_u64, idempotency_key},
@@ -75,9 +76,10 @@ impl<T> Step<'_, T> {
             let _span = self.span.enter();
             guarded(|| body.as_mut().poll(&mut Context::from_waker(signal.arm())))
         };
+        let awaited = awaited::take();
         self.shared.blame_wake(&self.key);
         if let Ok(Poll::Pending) = polled {
-            return self.shared.body_pending(self.op, self.alarm);
+            return self.shared.body_pending(self.op, self.alarm, awaited);
         }
         self.drop_body();
         match polled.map(|polled| polled.map(|left| left.and_then(|result| self.keep(result)))) {

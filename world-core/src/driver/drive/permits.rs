@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Boxed;
 
 /// The most bodies of one run at once.
-const BODIES_A_RUN_MAX: usize = 256;
+pub(in crate::driver) const BODIES_A_RUN_MAX: usize = 256;
 
 /// The permits that a run holds, and the one it waits for.
 pub(super) struct Permits {

@@ -172,9 +172,11 @@ impl Shared {
         turn
     }
 
-    /// Says that a body was polled and has not ended.
-    pub(crate) fn body_pending(&self, op: OpId, alarm: Option<Timestamp>) {
-        self.core().set_alarm(op, alarm);
+    /// Says that a body was polled and has not ended, and which run it waits for.
+    pub(crate) fn body_pending(&self, op: OpId, alarm: Option<Timestamp>, awaited: Option<RunId>) {
+        let mut core = self.core();
+        core.set_alarm(op, alarm);
+        core.note_awaited(op, awaited);
     }
 
     /// Finds out whether this step's body, just polled or dropped, has woken the workflow.
