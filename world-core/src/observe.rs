@@ -204,6 +204,12 @@ pub(crate) fn ended(run: &RunId, end: &Logged) {
     }
 }
 
+/// This worker cannot drive a run; another may.
+pub(crate) fn stood_back(run: &RunId, head: Position, blocked: &Blocked) {
+    let (kind, why) = (blocked.kind(), reason(blocked));
+    warn!(target: target!(), %run, %head, kind, why, "the run is left to other workers");
+}
+
 /// A run is blocked.
 pub(crate) fn blocked(run: &RunId, head: Position, blocked: &Blocked) {
     let (kind, why) = (blocked.kind(), reason(blocked));
@@ -219,6 +225,7 @@ fn reason(blocked: &Blocked) -> String {
         Blocked::Diverged(_)
         | Blocked::Violation(_)
         | Blocked::Unregistered { .. }
+        | Blocked::NewerVersion { .. }
         | Blocked::Unreadable { .. } => blocked.to_string().replace("\n  ", "; "),
     }
 }

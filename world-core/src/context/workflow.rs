@@ -35,7 +35,9 @@ impl<I, O> Workflow<I, O> {
         Self { name, version: 1, queue: name, types: PhantomData }
     }
 
-    /// The version that new runs are marked with, for people to read; 1 by default.
+    /// The version that new runs are marked with; 1 by default. No worker drives a run that was
+    /// started by a newer version than the one it has registered: raise it when older code could not
+    /// go on with the runs of the new.
     #[must_use]
     pub const fn version(self, version: u32) -> Self {
         Self { version, ..self }
@@ -85,11 +87,12 @@ type Make = dyn Fn(Arc<Shared>, &Plain) -> Result<WorkflowFuture, Blocked> + Sen
 /// A workflow function, its types erased.
 #[derive(Clone)]
 pub(crate) struct Registered {
+    version: u32,
     make: Arc<Make>,
 }
 
 impl Registered {
-    pub(crate) fn new<I, O, F, Fut, E>(function: F) -> Self
+    pub(crate) fn new<I, O, F, Fut, E>(version: u32, function: F) -> Self
     where
         F: Fn(Ctx, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<O, E>> + Send + 'static,
@@ -116,7 +119,12 @@ impl Registered {
             });
             Ok(future)
         };
-        Self { make: Arc::new(make) }
+        Self { version, make: Arc::new(make) }
+    }
+
+    /// The version of the workflow that was registered.
+    pub(crate) const fn version(&self) -> u32 {
+        self.version
     }
 
     /// Calls the function, whose future has not been polled yet.

@@ -112,7 +112,7 @@ impl EngineBuilder {
             if !self.queues.contains(&queue) {
                 self.queues.push(queue);
             }
-            self.workflows.insert(name, Registered::new(function));
+            self.workflows.insert(name, Registered::new(workflow.version_number(), function));
             Ok(())
         });
         if let Err(error) = added {

@@ -236,7 +236,7 @@ async fn create<O>(
     event: Event,
     encode_anew: codec::EncodeAnew,
 ) -> Result<RunHandle<O>> {
-    let Event::RunCreated { workflow, .. } = &event else {
+    let Event::RunCreated { workflow, version, .. } = &event else {
         return Err(Error::new(ErrorKind::Invalid, "a run begins with run_created"));
     };
     let log = LogId::Run(run.clone());
@@ -245,7 +245,7 @@ async fn create<O>(
     let at = asked.wall;
     let record = seal.seal(Position::new(1), at, &event)?;
     // A worker of this engine that has room gets the run with its first lease: no claim, no read.
-    let room = engine.workflow(workflow).and_then(|_| engine.crew.with_room(engine));
+    let room = engine.code_for(workflow, *version).ok().and_then(|_| engine.crew.with_room(engine));
     let (ticket, until) = (Inner::ticket(), at.plus(engine.options.lease));
     let new = NewRun {
         queue,

@@ -105,6 +105,7 @@ pub(super) struct Drive<'a> {
     renewal: Option<Boxed<Result<Renewed>>>,
     /// When the lease is next to be renewed: once either clock is there.
     renew_at: Moment,
+    progressed: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -126,7 +127,13 @@ impl<'a> Drive<'a> {
             pause: None,
             renewal: None,
             renew_at,
+            progressed: false,
         }
+    }
+
+    /// Whether an append of this drive was committed.
+    pub(super) const fn progressed(&self) -> bool {
+        self.progressed
     }
 
     pub(super) fn into_session(self) -> Session {

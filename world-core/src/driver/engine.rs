@@ -12,6 +12,7 @@ use super::{
     hub::Hub,
     options::{Options, Residency},
     session::Session,
+    standing_back::StandingBack,
     worker::{Crew, Worker},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     lease::{Claim, Renewed, Ticket},
     moment::Moment,
     record::Due,
-    replay::{Hydration, HydrationCounters, HydrationCounts},
+    replay::{Blocked, Hydration, HydrationCounters, HydrationCounts},
     seal::Seal,
     world::{Limits, World},
 };
@@ -64,6 +65,7 @@ pub(super) struct Inner {
     pub(super) limits: Limits,
     pub(super) hub: Arc<Hub>,
     pub(super) crew: Crew,
+    pub(super) standing_back: StandingBack,
     workflows: HashMap<WorkflowName, Registered>,
     pub(super) queues: Vec<Queue>,
     bodies: Arc<Semaphore>,
@@ -82,8 +84,25 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
-    pub(super) fn workflow(&self, name: &WorkflowName) -> Option<&Registered> {
-        self.workflows.get(name)
+    /// The code for a run that was started with this version of a workflow.
+    pub(super) fn code_for(
+        &self,
+        workflow: &WorkflowName,
+        version: u32,
+    ) -> std::result::Result<&Registered, Blocked> {
+        let Some(registered) = self.workflows.get(workflow) else {
+            return Err(Blocked::Unregistered { workflow: workflow.clone() });
+        };
+        if version > registered.version() {
+            let (workflow, registered) = (workflow.clone(), registered.version());
+            return Err(Blocked::NewerVersion { workflow, version, registered });
+        }
+        Ok(registered)
+    }
+
+    /// Whether a workflow of this name is registered, of whatever version.
+    pub(super) fn knows(&self, workflow: &WorkflowName) -> bool {
+        self.workflows.contains_key(workflow)
     }
 
     pub(super) fn replays_every_turn(&self) -> bool {
@@ -144,8 +163,8 @@ impl Inner {
         let now = asked.wall;
         self.hub.pass(now);
         let (ticket, until) = (Self::ticket(), now.plus(self.options.lease));
-        let queues = self.queues.clone();
-        let claim = Claim { queues, ticket, now, until, limit, except: Vec::new() };
+        let (queues, except) = (self.queues.clone(), self.standing_back.excepted(now));
+        let claim = Claim { queues, ticket, now, until, limit, except };
         let claimed = self.world.claim(&claim).await;
         let claimed = claimed.inspect_err(|error| {
             if error.kind() == ErrorKind::Regressed {
@@ -188,6 +207,7 @@ impl Engine {
             clock,
             hub: Arc::new(Hub::new(options.residents_max, options.lease)),
             crew: Crew::default(),
+            standing_back: StandingBack::default(),
             workflows,
             queues,
             bodies: Arc::new(Semaphore::new(options.bodies_max)),

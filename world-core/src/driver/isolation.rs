@@ -74,7 +74,10 @@ pub(super) async fn admit(
     }
     // The session is not kept meanwhile: many may wait, and a page of a log is up to 1 MiB.
     if let (Position::START, Some(first)) = (session.position(), session.backlog().first()) {
-        seal.open(first)?; // nothing is written under a key that does not open the log
+        // Nothing is written under a key that does not open the log, nor where the code is missing.
+        if let Event::RunCreated { workflow, version, .. } = &seal.open(first)?.event {
+            engine.code_for(workflow, *version)?;
+        }
     }
     drop(session);
     let deaths = before.deaths.saturating_add(lease.attempt() - 1);

@@ -13,6 +13,7 @@ mod isolation;
 mod options;
 mod session;
 mod shutdown;
+mod standing_back;
 mod standstill;
 mod suspects;
 mod turn;

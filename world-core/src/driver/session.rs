@@ -217,9 +217,7 @@ impl Session {
             let why = format!("it begins with {}", created.event.kind());
             return Err(Blocked::Unreadable { why }.into());
         };
-        let Some(registered) = engine.workflow(workflow) else {
-            return Err(Blocked::Unregistered { workflow: workflow.clone() }.into());
-        };
+        let registered = engine.code_for(workflow, *version)?;
         self.scope.set_workflow(workflow);
         if !is_replay {
             observe::started(&self.run, workflow, *version);

@@ -112,7 +112,7 @@ async fn due(engine: &Inner) -> Vec<RunId> {
     let list = List { phase: Some(PhaseKind::Ready), ..List::all(DUE_MAX) };
     // It is asked again at the next look.
     let Ok(page) = engine.world.list(&list).await else { return Vec::new() };
-    let ours = page.runs.into_iter().filter(|meta| engine.workflow(&meta.workflow).is_some());
+    let ours = page.runs.into_iter().filter(|meta| engine.knows(&meta.workflow));
     ours.map(|meta| meta.run).collect()
 }
 
@@ -175,7 +175,7 @@ async fn tell_if_not_begun(engine: &Inner, run: &RunId) {
     let Ok(Event::RunCreated { workflow, .. }) = seal.open(first).map(|logged| logged.event) else {
         return;
     };
-    let is_registered = engine.workflow(&workflow).is_some();
+    let is_registered = engine.knows(&workflow);
     tracing::warn!(
         target: "world::engine",
         %run, %workflow, is_registered,

@@ -12,15 +12,16 @@ use super::{
     hub::{Left, Signal, Stopping},
     isolation::{self, Admitted},
     session::{Halt, Session},
+    standing_back::{self, Refused, is_no_progress},
     suspects::Suspect,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     event::{Event, Logged},
-    ids::{LogId, Position, Timestamp},
+    ids::{LogId, Position, RunId, Timestamp},
     lease::Renewed,
     observe,
-    record::{Append, Appended, By, Due, Kind, Release},
+    record::{Append, Appended, By, Due, Release},
     replay::Blocked,
     seal::LogSeal,
     text,
@@ -40,6 +41,11 @@ const REPLAYS_MAX: u32 = 2;
 const FAILED_REST: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// When this engine claims a run again that it could not drive.
+    pub(crate) fn retries_at(&self, run: &RunId) -> Option<Timestamp> {
+        self.inner().standing_back.until(run)
+    }
+
     /// Claims what is due, as a worker would, and gives the turn with each run, to be taken.
     pub(crate) async fn claim(&self, limit: NonZeroU32) -> Result<Vec<BoxFuture<'static, ()>>> {
         let claimed = self.inner().claim(limit).await?.into_iter();
@@ -77,6 +83,9 @@ async fn take_inside(
     if lease.is_closed() {
         return retire(engine, lease).await;
     }
+    if let Some(Written::Done) = standing_back::give_back(engine, lease).await {
+        return;
+    }
     if lease.attempt() >= 2 {
         observe::taken_over(run, lease.attempt(), lease.head());
     }
@@ -85,6 +94,7 @@ async fn take_inside(
     loop {
         let Err((stop, place)) = drive(span, engine, signal, session.take(), &mut suspect).await
         else {
+            engine.standing_back.forget(run);
             return;
         };
         let has_progressed = place.head > lease.head();
@@ -146,6 +156,15 @@ pub(super) enum Written {
 struct Place {
     seal: Option<LogSeal>,
     head: Position,
+    /// Whether this drive has appended.
+    progressed: bool,
+}
+
+impl Place {
+    /// What is known of a log before its drive.
+    fn before(lease: &HeldLease) -> Self {
+        Self { seal: None, head: lease.head(), progressed: false }
+    }
 }
 
 async fn drive(
@@ -159,7 +178,7 @@ async fn drive(
     let mut session = match session_for(engine, signal, session, suspect).await {
         Ok(Some(session)) => session,
         Ok(None) => return Ok(()),
-        Err(stop) => return Err((stop, Place { seal: None, head: lease.head() })),
+        Err(stop) => return Err((stop, Place::before(lease))),
     };
     session.begin_drive(engine, span);
     let mut drive = Drive::new(engine, Arc::clone(signal), session);
@@ -182,9 +201,9 @@ async fn drive(
         Ok(Rest::Closed) => return Ok(()),
         Err(stop) => stop,
     };
-    let head = drive.head();
+    let (head, progressed) = (drive.head(), drive.progressed());
     let session = drive.into_session();
-    Err((stop, Place { seal: Some(session.seal().clone()), head }))
+    Err((stop, Place { seal: Some(session.seal().clone()), head, progressed }))
 }
 
 /// The session with which a run is driven, once it may be; none if it is over.
@@ -241,36 +260,71 @@ async fn retire(engine: &Inner, lease: &HeldLease) {
     let _ = write(engine, lease, None, lease.head(), None, release).await;
 }
 
-/// Notes why the code cannot go on with the log, once for each reason, and lets the run rest: the
-/// next deployment may heal it.
+/// How often in a row a run cannot be driven before a worker without its code notes it: others
+/// have had several seconds to take it.
+const UNABLE_NOTED_FROM: u32 = 4;
+
+/// Gives back a run that this worker cannot drive, and stands back from it: another may be able
+/// to, or the next deployment. Why the code cannot go on with the log is noted once for each
+/// reason.
 async fn block(engine: &Inner, lease: &HeldLease, blocked: &Blocked, place: Place) -> Written {
-    let why = text::bounded(blocked.to_string());
-    observe::blocked(lease.run(), place.head, blocked);
     if matches!(blocked, Blocked::Unreadable { .. }) {
         engine.hub.watchers.unreadable(lease.run());
     }
     let now = engine.clock.now();
-    // Nothing is written into a log that cannot be read: its key may be another's of the same id,
-    // and what was sealed with that would never open again.
-    let (Some(seal), false) = (place.seal, matches!(blocked, Blocked::Unreadable { .. })) else {
-        let release = Release::driven(Due::At(now.plus(FAILED_REST)));
-        return write(engine, lease, None, place.head, None, release).await;
+    let kept = engine.standing_back.remember(lease.run(), now, place.head, place.progressed);
+    let is_blocked = match blocked {
+        Blocked::Diverged(_) | Blocked::Violation(_) | Blocked::Panicked { .. } => true,
+        Blocked::Unregistered { .. } | Blocked::NewerVersion { .. } => {
+            kept.is_none_or(|kept| kept.tries >= UNABLE_NOTED_FROM)
+        }
+        // Nothing is written into a log that cannot be read: its key may be another's of the same
+        // id, and what was sealed with that would never open again.
+        Blocked::Unreadable { .. } => false,
     };
+    if is_blocked || matches!(blocked, Blocked::Unreadable { .. }) {
+        observe::blocked(lease.run(), place.head, blocked);
+    } else {
+        observe::stood_back(lease.run(), place.head, blocked);
+    }
+    let (Some(seal), true) = (place.seal, is_blocked) else {
+        return stand_back(engine, lease, None, place.head, None, kept, FAILED_REST).await;
+    };
+    let why = text::bounded(blocked.to_string());
     let since = match blocked_since(engine, &seal, place.head, &why).await {
         Ok(Standstill::Cancelled { reason }) => {
             let end = Some(Event::RunCancelled { reason });
             let release = Release::driven(engine.rest_of_closed(now));
+            engine.standing_back.forget(lease.run());
             return write(engine, lease, Some(&seal), place.head, end, release).await;
         }
         Ok(Standstill::Since(since)) => since,
         Err(error) => {
-            return fail(engine, lease, &error, Place { seal: None, head: place.head }).await;
+            let place = Place { seal: None, ..place };
+            return fail(engine, lease, &error, place).await;
         }
     };
-    let delay = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
+    engine.standing_back.noted(lease.run());
+    let rest = now.since(since.unwrap_or(now)).clamp(BLOCKED_REST.0, BLOCKED_REST.1);
     let note = since.is_none().then_some(Event::RunBlocked { why });
-    let release = Release::driven(Due::At(now.plus(delay)));
-    write(engine, lease, Some(&seal), place.head, note, release).await
+    stand_back(engine, lease, Some(&seal), place.head, note, kept, rest).await
+}
+
+/// Gives a run back undriven: at once if this engine remembers it, or for this long.
+async fn stand_back(
+    engine: &Inner,
+    lease: &HeldLease,
+    seal: Option<&LogSeal>,
+    head: Position,
+    note: Option<Event>,
+    kept: Option<Refused>,
+    rest: Duration,
+) -> Written {
+    let now = engine.clock.now();
+    let due = kept.map_or_else(|| now.plus(rest), |_| now);
+    let written = write(engine, lease, seal, head, note, Release::undriven(Due::At(due))).await;
+    engine.hub.rested(lease.run(), kept.map_or(due, |kept| kept.until));
+    written
 }
 
 /// What stands at the end of the log of a run that is blocked.
@@ -290,9 +344,7 @@ async fn blocked_since(
 ) -> Result<Standstill> {
     let after = Position::new(head.get().saturating_sub(NOTES_MAX));
     let page = engine.world.read(seal.log(), after, NonZeroU32::MAX).await?;
-    let no_progress =
-        |kind: Kind| kind.is_external() || matches!(kind, Kind::RUN_BLOCKED | Kind::RUN_ISOLATED);
-    let notes = page.records.iter().rev().take_while(|record| no_progress(record.kind));
+    let notes = page.records.iter().rev().take_while(|record| is_no_progress(record.kind));
     // A note that does not open says nothing.
     let (mut since, mut asked) = (None, None);
     for note in notes.filter_map(|record| seal.open(record).ok()) {
@@ -312,14 +364,16 @@ async fn blocked_since(
     Ok(Standstill::Since(since))
 }
 
-/// Lets a run rest whose key is missing or whose store fails.
+/// Gives back a run whose key is missing, to stand back from it, or whose store fails, to rest.
 async fn fail(engine: &Inner, lease: &HeldLease, error: &Error, place: Place) -> Written {
     tracing::error!(run = %lease.run(), %error, "the run cannot be driven now");
     if error.kind() == ErrorKind::Key {
         engine.hub.watchers.unreadable(lease.run());
     }
-    let release = Release::driven(Due::At(engine.clock.now().plus(FAILED_REST)));
-    write(engine, lease, None, place.head, None, release).await
+    let now = engine.clock.now();
+    let remember = || engine.standing_back.remember(lease.run(), now, place.head, place.progressed);
+    let kept = (error.kind() == ErrorKind::Key).then(remember).flatten();
+    stand_back(engine, lease, None, place.head, None, kept, FAILED_REST).await
 }
 
 /// The last append of a turn: at most one event, and the lease back. An event that the World does
@@ -365,7 +419,8 @@ pub(super) async fn write(
                 } else {
                     engine.hub.left(lease.run(), Left::GivenBack);
                     match release.due {
-                        Due::At(time) => engine.hub.rested(lease.run(), time),
+                        Due::At(time) if release.driven => engine.hub.rested(lease.run(), time),
+                        Due::At(_) => {} // who stands back says when it looks again
                         Due::Now => engine.hub.work.notify_waiters(),
                         Due::Never => {}
                     }

@@ -27,6 +27,15 @@ pub enum Blocked {
         /// The workflow.
         workflow: WorkflowName,
     },
+    /// The run was started by a newer version of its workflow than the worker has.
+    NewerVersion {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The run's version.
+        version: u32,
+        /// The worker's.
+        registered: u32,
+    },
     /// The log holds what this build cannot read.
     Unreadable {
         /// Why.
@@ -149,6 +158,7 @@ impl Blocked {
             Self::Violation(_) => "violation",
             Self::Panicked { .. } => "panicked",
             Self::Unregistered { .. } => "unregistered",
+            Self::NewerVersion { .. } => "newer_version",
             Self::Unreadable { .. } => "unreadable",
         }
     }
@@ -166,6 +176,11 @@ impl fmt::Display for Blocked {
             Self::Unregistered { workflow } => write!(
                 f,
                 "this worker has no workflow {workflow}: register it, or give it a queue of its own"
+            ),
+            Self::NewerVersion { workflow, version, registered } => write!(
+                f,
+                "the run was started by version {version} of {workflow}, and this worker has version \
+                 {registered}: deploy the newer code"
             ),
             Self::Unreadable { why } => write!(f, "the log cannot be read: {why}"),
         }

@@ -350,12 +350,15 @@ impl TestEngine {
     /// Moves the clock to the next due time, of this run or of any; false if there is none.
     async fn pass_time(&self, run: Option<&RunId>) -> Result<bool> {
         let (mut next, mut leased): (Option<Timestamp>, bool) = (None, false);
-        let mut list = List::all(Self::CLAIM_MAX);
+        let (engine, mut list) = (self.engine()?, List::all(Self::CLAIM_MAX));
         loop {
             let page = self.world.list(&list).await?;
             for meta in page.runs.iter().filter(|meta| run.is_none_or(|run| *run == meta.run)) {
                 match meta.phase {
-                    Phase::Waiting(time) => next = Some(next.map_or(time, |next| next.min(time))),
+                    Phase::Waiting(time) => {
+                        let time = time.max(engine.retries_at(&meta.run).unwrap_or(time));
+                        next = Some(next.map_or(time, |next| next.min(time)));
+                    }
                     Phase::Leased => leased = true,
                     Phase::Ready | Phase::Parked | Phase::Closed => {}
                 }

@@ -81,7 +81,7 @@ impl Replay {
             log: self.log,
             run: self.run.or_else(|| RunId::new("replayed").ok()),
             workflow: WorkflowName::new(workflow.name()).ok(),
-            function: Registered::new(function),
+            function: Registered::new(workflow.version_number(), function),
             encode_anew: codec::encode_anew::<O>,
             every_prefix: false,
             seeds: 0,

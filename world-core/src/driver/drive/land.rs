@@ -72,6 +72,7 @@ impl Drive<'_> {
         }
         if !batch.events.is_empty() {
             self.signal.lease.progressed();
+            self.progressed = true;
             self.engine.hub.suspects.made_progress(&self.signal);
         }
         let Batch { append, events } = batch;

@@ -18,7 +18,7 @@ where
     F: Fn(Ctx, u64) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<u64, StepError>> + Send + 'static,
 {
-    let registered = Registered::new(function);
+    let registered = Registered::new(1, function);
     let logged =
         |position, event| Arc::new(Logged { position, at: Timestamp::from_millis(1), event });
     let created = Event::RunCreated {
