@@ -221,10 +221,7 @@ impl Program {
     /// waits for, or an event from outside.
     pub(crate) fn is_idle(&self) -> bool {
         let core = self.shared.core();
-        !core.has_bodies()
-            && !core.held_back
-            && !core.outbox.is_pressing()
-            && !core.wants_lease()
+        !core.has_bodies() && !core.held_back && !core.outbox.is_pressing() && !core.wants_lease()
     }
 
     /// Begins no body from now on, but for those that the log has announced.
