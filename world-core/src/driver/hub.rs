@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn the_nearest_due_times_are_kept_and_no_more_than_so_many() {
-        let hub = Hub::new(0);
+        let hub = Hub::new(0, Duration::ZERO);
         let far = 3 * DUE_MAX as u64;
         for millis in (0..far).rev() {
             let run = RunId::new(format!("run-{millis}")).unwrap();
