@@ -28,7 +28,7 @@ pub(crate) const SEED: u64 = 3;
 const TURNS_MAX: u32 = 500;
 
 /// How often a client asks again that was told nothing.
-const TRIES_MAX: u32 = 40;
+const TRIES_MAX: u32 = 400;
 
 /// The most real time of one run on an idle machine: nothing here waits for the machine's clock.
 const HANGS_AFTER: Duration = Duration::from_secs(60);
