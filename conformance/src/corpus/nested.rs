@@ -14,7 +14,7 @@ use world_core::{Ctx, StepError};
 
 use super::{Expected, Pace, Sample};
 
-/// How futures are combined.
+/// A way to combine futures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combinator {
     /// `futures::join!`.

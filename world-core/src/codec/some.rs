@@ -10,14 +10,14 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// What the serializer says of such a `Some`.
+/// The message of the serializer that refuses such a `Some`.
 pub(super) const LOST: &str =
     "a Some in it holds what is written as nil, and would come back as None";
 
 /// A serializer that writes what `S` does, but for a `Some` that would come back as `None`.
 pub(super) struct Strict<S> {
     to: S,
-    /// Whether the value to be written is what a `Some` holds.
+    /// True if the value to be written is the content of a `Some`.
     in_some: bool,
 }
 

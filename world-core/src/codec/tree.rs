@@ -3,7 +3,7 @@
 use super::scan::{head, one_value};
 use crate::seal::{Buffer, Plain};
 
-/// Whether two payloads hold the same MessagePack tree.
+/// Returns true if two payloads hold the same MessagePack tree.
 ///
 /// The entries of a map have no order, an integer is its value however many bytes it takes, a
 /// floating-point number is its bits, and arrays have an order. A payload that is not one whole

@@ -30,7 +30,7 @@ use crate::{
 type Body<'a> = Pin<Box<dyn Future<Output = Result<Plain, BoxError>> + Send + 'a>>;
 type Filter<'a> = Box<dyn Fn(&(dyn StdError + 'static)) -> bool + Send + 'a>;
 
-/// How the result of a step is decoded.
+/// The decoders of a step's result.
 struct Decode<T> {
     /// Decodes what a body has just left, which is not recorded yet.
     left: fn(&Plain) -> Result<T, Error>,
