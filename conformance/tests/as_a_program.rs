@@ -107,7 +107,7 @@ fn what_is_missing_fails_every_case_unless_it_is_to_be_ignored() {
 fn a_world_that_keeps_its_thread_lets_the_process_end() {
     let bound = [("CONFORMANCE_CALL_BOUND", "1")];
     let (passed, text) = test("hangs", &[&case_of(Rule::A2), "--exact"], &bound);
-    assert!(!passed && text.contains("the factory has not answered for 1."), "{text}");
+    assert!(!passed && text.contains("the factory has not answered for "), "{text}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Combinators inside one another: every body below them begins at once, whatever yields above it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is what a test is for")]
 
+mod heard;
+
 use std::{
     fmt,
     future::Future,
@@ -17,12 +19,8 @@ use futures::{
     StreamExt,
     stream::{self, FuturesUnordered},
 };
+use heard::Heard;
 use tokio::{sync::Barrier, time::timeout};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 use world_core::{
     Ctx, StepError, Workflow,
     testing::{Replay, TestEngine},
@@ -30,42 +28,13 @@ use world_core::{
 
 const NESTED: Workflow<u64, u64> = Workflow::new("nested");
 
-/// Counts the warnings about bodies that nobody polls.
-#[derive(Clone, Default)]
-struct Starved(Arc<AtomicUsize>);
-
-impl Visit for Starved {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" && format!("{value:?}").starts_with("starved") {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-}
-
-impl Subscriber for Starved {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 /// Runs it to its end, and says how many bodies were called starved. Its log must replay.
 async fn ends<F, Fut>(what: &str, function: F) -> (u64, usize)
 where
     F: Fn(Ctx, u64) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<u64, StepError>> + Send + 'static,
 {
-    let starved = Starved::default();
-    let _listens = tracing::subscriber::set_default(starved.clone());
+    let (heard, _guard) = Heard::listen();
     let t = TestEngine::new().workflow(NESTED, function.clone());
     let run = t.start(NESTED, 0).await.unwrap();
     // Nothing here takes time: what takes this long hangs.
@@ -74,7 +43,7 @@ where
     let log = t.log(run.id()).await.unwrap();
     let replay = Replay::of(log).run(run.id()).with(NESTED, function);
     replay.every_prefix().jitter(4).check().unwrap_or_else(|error| panic!("{what}: {error}"));
-    (output, starved.0.load(SeqCst))
+    (output, heard.with("starved").len())
 }
 
 #[tokio::test(start_paused = true)]

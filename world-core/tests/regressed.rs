@@ -1,6 +1,7 @@
 //! A store that has lost what it acknowledged: the engine says so, and goes on from what is left.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is what a test is for")]
 
+mod heard;
 mod workflows;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use heard::Heard;
 use tokio::{sync::Notify, time::timeout};
 use workflows::*;
 use world_core::{seal::Key, *};
@@ -139,8 +141,7 @@ async fn forgotten(keeps_lease: bool) -> Vec<String> {
     let (key, stage) = (Key::generate(), Arc::new(Stage::default()));
     let world = Forgetful::new(&key);
     let engine = engine(&world, &key, &stage);
-    let warnings = Warnings::default();
-    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (heard, _guard) = Heard::listen();
     let worker = engine.spawn_worker();
     let run = engine.client().start(FIVE, 10).await.unwrap();
     let id = run.id().clone();
@@ -154,13 +155,13 @@ async fn forgotten(keeps_lease: bool) -> Vec<String> {
     assert_eq!(log.len(), 7, "{log:#?}");
     let _ = told(&log);
     assert_eq!(stage.bodies.load(SeqCst), 4 + 4, "steps 2 to 5 ran again");
-    warnings.take()
+    heard.lines()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_forgot_records_is_named_and_the_run_goes_on_from_what_is_left() {
-    let warnings = forgotten(true).await;
-    assert!(warnings.iter().any(|line| line.contains("store regressed")), "{warnings:?}");
+    let lines = forgotten(true).await;
+    assert!(lines.iter().any(|line| line.contains("store regressed")), "{lines:#?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -298,6 +298,31 @@ async fn a_suspect_waits_for_the_progress_of_the_others_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_death_while_a_suspect_waits_is_no_attempt_of_its_step() {
+    let service = Service::new(2 * SECOND, 0, 20 * SECOND);
+    let suspect = service.start_good(1).await.remove(0);
+    let mut process = third_process(&service).await;
+    for n in 0..10 {
+        // The suspect waits for this one, and the process dies before its body ends.
+        process.engine.client().start(GOOD, n).await.unwrap();
+        process.begun.notified().await;
+        sleep(3 * SECOND).await;
+        process.worker.abort();
+        process = service.process();
+    }
+    let ended = process.engine.client().run(GOOD, suspect.as_str()).unwrap().output().await;
+    assert_eq!(ended.unwrap(), 0);
+    process.worker.abort();
+    let log = service.log(&suspect).await;
+    assert_eq!(notes(&log).first().map(|(_, _, deaths)| *deaths), Some(2), "{log:#?}");
+    let attempts = log.iter().find_map(|logged| match logged.event {
+        Event::StepCompleted { attempts, .. } => Some(attempts),
+        _ => None,
+    });
+    assert_eq!(attempts, Some(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_to_end_does_not_clear_a_suspect() {
     let service = Service::new(SECOND, 0, SECOND);
     let killer = service.client().start(KILLER, 0).id("killer").await.unwrap();

@@ -80,7 +80,7 @@ pub(super) async fn admit(
         }
     }
     drop(session);
-    let deaths = before.deaths.saturating_add(lease.attempt() - 1);
+    let deaths = before.deaths.saturating_add(deaths_while_driven(lease.attempt(), before.round));
     if engine.options.poison_after.is_some_and(|after| before.alone >= after.get()) {
         return poison(engine, lease, &seal, before.alone).await;
     }
@@ -104,6 +104,13 @@ pub(super) async fn admit(
     // The note has set the World's count back; attempts of steps go on counting the deaths.
     lease.set_attempt(deaths.saturating_add(1));
     Ok(Admitted::Apart(suspect))
+}
+
+/// How many workers have died since the last progress or note while they drove the run. The others
+/// died while it waited for its turn, and began no body of it.
+fn deaths_while_driven(attempt: u32, round: u32) -> u32 {
+    let driven_at_most = if round == 0 { SUSPECT_FROM - 1 } else { 1 };
+    attempt.saturating_sub(1).min(driven_at_most)
 }
 
 /// The last record that does not come from outside.
