@@ -189,7 +189,8 @@ async fn excepted_runs_in_front_keep_no_other_from_being_claimed(subject: Subjec
         let subject = subject.elsewhere()?;
         let world = subject.open().await?;
         let except: Vec<_> = (0..Claim::EXCEPT_MAX).map(|number| format!("m {number}")).collect();
-        let create = |number: usize| if number % 2 == 0 { timed(100) } else { ran_out(100) };
+        let create =
+            |number: usize| if number.is_multiple_of(2) { timed(100) } else { ran_out(100) };
         let runs: Vec<_> = except
             .iter()
             .enumerate()
@@ -241,9 +242,12 @@ async fn excepted_runs_of_several_queues_keep_no_other_from_being_claimed(
     gets(&mut claimer, &["a", "b", "c", "d"], 2, "61 older ones of 3 queues are excepted").await
 }
 
+/// How a run is made that is due, or ready, since a time.
+type Make = fn(u64) -> Append;
+
 /// With excepted runs in front of each kind: the ready and the timed still take their turns.
 async fn a_claimer_that_excepts_runs_starves_no_other_run(subject: Subject) -> Verdict {
-    let ways: [(fn(u64) -> Append, fn(u64) -> Append, &str); 3] = [
+    let ways: [(Make, Make, &str); 3] = [
         (timed, ready, "8 timed runs behind 8 excepted ones, and three ready ones for each claim"),
         (ready, timed, "8 ready runs beside 8 excepted ones, and three timed ones for each claim"),
         (timed, timed, "8 timed runs behind 8 excepted ones, and three later ones for each claim"),
