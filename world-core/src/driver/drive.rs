@@ -26,12 +26,14 @@ use super::{
     engine::Inner,
     hub::{Bodies, Signal, Stopping},
     session::{Halt, Session},
+    stands::Stand,
 };
 use crate::{
     error::{ErrorKind, Result},
     event::Event,
     ids::{Position, Timestamp},
     lease::Renewed,
+    lock::lock,
     moment::Moment,
     record::{Appended, Due},
     replay::NextAlarm,
@@ -164,7 +166,14 @@ impl<'a> Drive<'a> {
                     self.write_what_presses()?;
                 }
             }
-            match poll_fn(|cx| self.poll(cx)).await {
+            let polled = poll_fn(|cx| {
+                let polled = self.poll(cx);
+                if self.engine.hub.stands.is_watched() {
+                    self.show(polled.is_pending());
+                }
+                polled
+            });
+            match polled.await {
                 Err(halt) => {
                     self.land_before_halting().await;
                     return Err(halt.into());
@@ -262,6 +271,23 @@ impl<'a> Drive<'a> {
             }
         }
         self.set_alarm(cx, next)
+    }
+
+    /// Says where it stands, after it was polled.
+    fn show(&mut self, is_pending: bool) {
+        let not_before = self.flight.as_ref().map(|flight| flight.not_before);
+        let stand = match not_before {
+            // An append is under way.
+            Some(None) => Stand::Moves,
+            _ if !is_pending || self.renewal.is_some() => Stand::Moves,
+            waits => {
+                let alarm = self.session.program().ok().and_then(|program| program.next_alarm());
+                let next = [alarm, waits.flatten()].into_iter().flatten().min();
+                Stand::Waits { next, renew_at: self.renew_at }
+            }
+        };
+        *lock(&self.signal.stand) = stand;
+        self.engine.hub.stands.change();
     }
 
     /// Lets no body begin once the worker stops, and notes for its report whether any still runs

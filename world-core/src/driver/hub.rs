@@ -12,7 +12,13 @@ use std::{
 use futures::task::AtomicWaker;
 use tokio::{sync::Notify, time::timeout};
 
-use super::{held::HeldLease, session::Session, suspects::Suspects, watchers::Watchers};
+use super::{
+    held::HeldLease,
+    session::Session,
+    stands::{Stand, Stands},
+    suspects::Suspects,
+    watchers::Watchers,
+};
 use crate::{
     event::Logged,
     ids::{RunId, Timestamp},
@@ -31,6 +37,8 @@ pub(super) struct Signal {
     pub(super) waker: AtomicWaker,
     /// What the program shares with its operations.
     program: Mutex<Weak<Shared>>,
+    /// Where the drive stands, where somebody wants to know.
+    pub(super) stand: Mutex<Stand>,
     /// The lease under which the run is driven.
     pub(super) lease: HeldLease,
     outside: AtomicBool,
@@ -94,6 +102,7 @@ impl Signal {
         Self {
             waker: AtomicWaker::new(),
             program: Mutex::default(),
+            stand: Mutex::default(),
             lease,
             outside: AtomicBool::default(),
             contended: AtomicBool::default(),
@@ -106,6 +115,11 @@ impl Signal {
             waits: AtomicBool::default(),
             group: AtomicU64::default(),
         }
+    }
+
+    /// What the program shares with its operations, once there is one.
+    pub(super) fn program(&self) -> Option<Arc<Shared>> {
+        lock(&self.program).upgrade()
     }
 
     /// Somebody else appended to the run's log.
@@ -204,6 +218,7 @@ impl Drop for Driven {
         drop(state);
         self.hub.watchers.left(&self.run);
         self.hub.suspects.left();
+        self.hub.stands.change();
     }
 }
 
@@ -220,6 +235,8 @@ pub(super) struct Hub {
     pub(super) suspects: Suspects,
     /// Who waits for the ends of runs.
     pub(super) watchers: Arc<Watchers>,
+    /// Where drives stand.
+    pub(super) stands: Stands,
 }
 
 #[derive(Debug, Default)]
@@ -244,6 +261,7 @@ impl Hub {
             work: Notify::new(),
             suspects: Suspects::new(lease),
             watchers: Arc::default(),
+            stands: Stands::default(),
         }
     }
 
@@ -279,19 +297,16 @@ impl Hub {
         }
     }
 
+    /// The runs that are driven here.
+    pub(super) fn driven(&self) -> Vec<(RunId, Arc<Signal>)> {
+        let state = self.state();
+        state.driven.iter().map(|(run, signal)| (run.clone(), Arc::clone(signal))).collect()
+    }
+
     /// What each run that is driven here waits for; those without a program are not there.
     pub(super) fn waits(&self) -> BTreeMap<RunId, Waits> {
-        let driven: Vec<_> = self
-            .state()
-            .driven
-            .iter()
-            .map(|(run, signal)| (run.clone(), Arc::clone(signal)))
-            .collect();
-        let program = |signal: &Signal| lock(&signal.program).upgrade();
-        driven
-            .into_iter()
-            .filter_map(|(run, signal)| Some((run, program(&signal)?.waits())))
-            .collect()
+        let waits = |(run, signal): (RunId, Arc<Signal>)| Some((run, signal.program()?.waits()));
+        self.driven().into_iter().filter_map(waits).collect()
     }
 
     pub(super) fn is_driven(&self, run: &RunId) -> bool {

@@ -14,6 +14,7 @@ mod options;
 mod session;
 mod shutdown;
 mod standing_back;
+mod stands;
 mod standstill;
 mod suspects;
 mod turn;
@@ -27,6 +28,7 @@ pub use engine::Engine;
 pub use handle::{RunError, RunHandle, Status};
 pub use options::Residency;
 pub use shutdown::Shutdown;
+pub(crate) use stands::Drives;
 pub use worker::Worker;
 
 /// A page of one record.

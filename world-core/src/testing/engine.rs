@@ -1,5 +1,7 @@
 //! An engine for tests: a World in memory, and a clock that jumps over every wait.
 
+mod time;
+
 use std::{
     future::Future,
     num::NonZeroU32,
@@ -13,22 +15,24 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::Notify, task::AbortHandle};
 
+use time::{LogEnd, Passed};
+
 use crate::{
     context::{BoxError, Ctx, Workflow},
-    driver::{Client, Clock, Engine, EngineBuilder, RunError, RunHandle, Status, VirtualClock},
+    driver::{Client, Engine, EngineBuilder, RunError, RunHandle, Status, VirtualClock},
     error::{Error, ErrorKind, Result},
     event::Logged,
-    ids::{LogId, RunId, Timestamp},
-    list::{List, Phase},
+    ids::RunId,
     lock::lock,
     memory::MemoryWorld,
     record::Kind,
     seal::Key,
-    world::{Wait, World, WorldExt},
+    world::{Wait, World},
 };
 
 /// An engine on a World in memory, with a key of its own and a clock that stands still while a
 /// body runs and jumps to the next due time when none does: a durable sleep of days takes no time.
+/// A body that waits for another run does not stop the clock.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -58,8 +62,11 @@ use crate::{
 ///
 /// - It needs a tokio runtime; the runs are driven in tasks of it, as a worker would.
 /// - The clock moves only inside [`finish`](TestEngine::finish) and [`run`](TestEngine::run), and
-///   not while a body runs. A body that waits for an attempt's timeout waits until the test moves
-///   the clock.
+///   not while a body runs, except one that waits in [`RunHandle::output`] for another run of the
+///   same World, whatever else it waits for at the same time: its attempt may time out meanwhile. A
+///   wait in a task that the body has spawned is not seen, and stops the clock as any body does.
+/// - A body that waits for an attempt's timeout and for nothing else waits until the test moves the
+///   clock.
 /// - Bodies run for real: one that calls `tokio::time::sleep` takes that time.
 /// - A workflow is given before the first run is started.
 #[derive(Debug)]
@@ -188,7 +195,10 @@ impl TestEngine {
         let built = self.engine.get_or_init(|| {
             let builder = lock(&self.builder).take();
             match builder.map(EngineBuilder::build) {
-                Some(Ok(engine)) => Ok(engine),
+                Some(Ok(engine)) => {
+                    engine.watch_drives();
+                    Ok(engine)
+                }
                 Some(Err(error)) => Err(error.to_string()),
                 None => Err("an engine that is being built".to_owned()),
             }
@@ -259,19 +269,20 @@ impl TestEngine {
     }
 
     /// Drives every due run until this one has ended, and moves the clock to the next due time
-    /// whenever nothing is ready and no body runs.
+    /// whenever nothing is ready and all that runs waits for other runs.
     ///
     /// # Errors
     /// How the run ended, if not with an output; [`RunError::Blocked`] when its code cannot go on
     /// with its log; [`ErrorKind::Invalid`] when it waits and nothing will wake it.
     pub async fn finish<O: DeserializeOwned>(&self, run: &RunHandle<O>) -> Result<O, RunError> {
+        let mut end = LogEnd::default();
         // A run that is blocked gets another try: the code may be a new one.
-        if self.last_kind(run.id()).await? == Some(Kind::RUN_BLOCKED) {
-            self.pass_time(Some(run.id())).await?;
+        if self.last_kind(run.id(), &mut end).await? == Some(Kind::RUN_BLOCKED) {
+            self.pass_time_of(run.id()).await?;
         }
         loop {
             self.turn().await?;
-            let last = self.last_kind(run.id()).await?;
+            let last = self.last_kind(run.id(), &mut end).await?;
             if last.is_some_and(Kind::is_end) {
                 return self.handle(run.id())?.output().await;
             }
@@ -280,8 +291,11 @@ impl TestEngine {
             {
                 return Err(RunError::Blocked { run: run.id().clone(), why });
             }
-            if !self.pass_time(None).await? {
-                let what = "the run waits, and nothing will wake it";
+            if let Passed::Never { awaited } = self.pass_time().await? {
+                let mut what = "the run waits, and nothing will wake it".to_owned();
+                if !awaited.is_empty() {
+                    what = format!("{what}; bodies wait for runs: {awaited}");
+                }
                 return Err(Error::new(ErrorKind::Invalid, what)
                     .run(run.id().clone())
                     .help("do from the test what it waits for, then call finish again")
@@ -290,28 +304,33 @@ impl TestEngine {
         }
     }
 
-    /// Drives every run that is due until each of them waits or has ended, and does not move the
-    /// clock.
+    /// Drives every run that is due until each of them has ended or waits: for a time, for the end
+    /// of another run, or for another try of an append that failed. It does not move the clock.
     ///
     /// # Errors
     /// Those of the World and of [`EngineBuilder::build`].
     pub async fn turn(&self) -> Result<()> {
+        let engine = self.engine()?;
         loop {
-            let ended = self.turns.ended.notified();
-            tokio::pin!(ended);
+            let (ended, changed) = (self.turns.ended.notified(), engine.drives_changed());
+            tokio::pin!(ended, changed);
             ended.as_mut().enable();
+            changed.as_mut().enable();
+            // Looked at before the claim: what those that wait have started is claimed then.
+            let waiting = engine.drives().waiting;
             if self.claim().await? > 0 {
                 continue;
             }
-            if self.turns.running.load(SeqCst) == 0 {
+            if waiting >= self.turns.running.load(SeqCst) {
                 return Ok(());
             }
             // A body that runs may start or wake another run.
-            let queues = self.engine()?.queues().to_vec();
+            let queues = engine.queues().to_vec();
             let wait = Wait { queues, logs: Vec::new(), at_most: Duration::from_secs(3600) };
             tokio::select! {
                 biased;
                 () = ended => {}
+                () = changed => {}
                 waited = self.world.wait(&wait) => waited?,
             }
         }
@@ -340,41 +359,6 @@ impl TestEngine {
             tasks.push(tokio::spawn(tokio::task::unconstrained(turn)).abort_handle());
         }
         Ok(count)
-    }
-
-    async fn last_kind(&self, run: &RunId) -> Result<Option<Kind>> {
-        let page = self.world.read_all(&LogId::Run(run.clone())).await?;
-        Ok(page.records.last().map(|last| last.kind))
-    }
-
-    /// Moves the clock to the next due time, of this run or of any; false if there is none.
-    async fn pass_time(&self, run: Option<&RunId>) -> Result<bool> {
-        let (mut next, mut leased): (Option<Timestamp>, bool) = (None, false);
-        let (engine, mut list) = (self.engine()?, List::all(Self::CLAIM_MAX));
-        loop {
-            let page = self.world.list(&list).await?;
-            for meta in page.runs.iter().filter(|meta| run.is_none_or(|run| *run == meta.run)) {
-                match meta.phase {
-                    Phase::Waiting(time) => {
-                        let time = time.max(engine.retries_at(&meta.run).unwrap_or(time));
-                        next = Some(next.map_or(time, |next| next.min(time)));
-                    }
-                    Phase::Leased => leased = true,
-                    Phase::Ready | Phase::Parked | Phase::Closed => {}
-                }
-            }
-            list.after = page.next;
-            if list.after.is_none() {
-                break;
-            }
-        }
-        // Nobody works, so who holds a lease has died; it runs out some time.
-        let tick = leased.then(|| self.clock.now().plus(Self::LEASE_TICK));
-        let next = [next, tick].into_iter().flatten().min();
-        if let Some(next) = next {
-            self.clock.set(next);
-        }
-        Ok(next.is_some())
     }
 
     fn handle<O>(&self, run: &RunId) -> Result<RunHandle<O>> {

@@ -158,7 +158,7 @@ impl Drive<'_> {
 
     /// A violation stops the program, not what it has already sent.
     pub(super) async fn land_before_halting(&mut self) {
-        while let Some(Flight { batch, answer }) = self.flight.take() {
+        while let Some(Flight { batch, answer, .. }) = self.flight.take() {
             match answer.await {
                 Ok(Appended::Committed { head }) => self.head = self.head.max(head),
                 Ok(Appended::Conflict { head }) if self.signal.lease.holds() => {

@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Flight {
     pub(super) batch: Batch,
     pub(super) answer: Boxed<Result<Appended>>,
+    /// When it is sent, if not at once.
+    pub(super) not_before: Option<Timestamp>,
 }
 
 impl Flight {
@@ -91,12 +93,13 @@ impl Drive<'_> {
     pub(super) fn send(&mut self, batch: Batch, pause: Option<Duration>) {
         let (engine, log) = (Arc::clone(self.engine), self.session.log());
         let append = Arc::clone(&batch.append);
+        let not_before = pause.map(|pause| engine.clock.now().plus(pause));
         let answer = Box::pin(async move {
             if let Some(pause) = pause {
                 engine.clock.pause(pause).await;
             }
             engine.world.append(&log, &append).await
         });
-        self.flight = Some(Flight { batch, answer });
+        self.flight = Some(Flight { batch, answer, not_before });
     }
 }
