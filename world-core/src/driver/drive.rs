@@ -281,7 +281,9 @@ impl<'a> Drive<'a> {
             Some(None) => Stand::Moves,
             _ if !is_pending || self.renewal.is_some() => Stand::Moves,
             waits => {
-                let alarm = self.session.program().ok().and_then(|program| program.next_alarm());
+                let now = self.engine.moment();
+                let program = self.session.program().ok();
+                let alarm = program.and_then(|program| program.next_alarm().due(now));
                 let next = [alarm, waits.flatten()].into_iter().flatten().min();
                 Stand::Waits { next, renew_at: self.renew_at }
             }
