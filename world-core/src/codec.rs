@@ -90,6 +90,7 @@ pub(crate) fn size_hint(event: &Event) -> usize {
             | Event::TimerSet { .. }
             | Event::StepStarted { .. }
             | Event::StepAbandoned { .. }
+            | Event::StepDeadline { .. }
             | Event::RunIsolated { .. } => 0,
         }
 }
@@ -131,8 +132,8 @@ pub(crate) fn encode_into(event: &Event, buffer: &mut Buffer) -> Result<()> {
             &wire::TimerFired { key: key.as_str(), after: seen.after.get(), open: seen.open },
             buffer,
         ),
-        Event::TimerSet { key, at } => {
-            write(&wire::TimerSet { key: key.as_str(), at: at.as_millis() }, buffer)
+        Event::TimerSet { key, at } | Event::StepDeadline { key, at } => {
+            write(&wire::KeyAndTime { key: key.as_str(), at: at.as_millis() }, buffer)
         }
         Event::CancelRequested { reason } | Event::RunCancelled { reason } => {
             write(&wire::Reason { reason }, buffer)
@@ -172,8 +173,12 @@ pub(crate) fn decode_slice(kind: Kind, bytes: &[u8]) -> Result<Event> {
             reason: read::<wire::Reason<'_>>(kind, bytes)?.reason.to_owned(),
         },
         Kind::TIMER_SET => {
-            let wire = read::<wire::TimerSet<'_>>(kind, bytes)?;
+            let wire = read::<wire::KeyAndTime<'_>>(kind, bytes)?;
             Event::TimerSet { key: Key::new(wire.key), at: Timestamp::from_millis(wire.at) }
+        }
+        Kind::STEP_DEADLINE => {
+            let wire = read::<wire::KeyAndTime<'_>>(kind, bytes)?;
+            Event::StepDeadline { key: Key::new(wire.key), at: Timestamp::from_millis(wire.at) }
         }
         Kind::RUN_COMPLETED => Event::RunCompleted {
             output: Plain::new(read::<wire::RunCompleted<'_>>(kind, bytes)?.output.to_vec()),

@@ -120,6 +120,13 @@ pub enum Event {
         /// Which step.
         key: Key,
     },
+    /// Note: a step must have ended by a time.
+    StepDeadline {
+        /// Which step.
+        key: Key,
+        /// When its time is over.
+        at: Timestamp,
+    },
     /// Note: the code as it is cannot go on with this log; the next deployment may.
     RunBlocked {
         /// Why.
@@ -264,6 +271,7 @@ kinds! {
     RUN_BLOCKED = 67 "run_blocked",
     ATTRIBUTES_SET = 68 "attributes_set",
     RUN_ISOLATED = 69 "run_isolated",
+    STEP_DEADLINE = 70 "step_deadline",
     STREAM_OPENED = 96 "stream_opened",
     STREAM_CHUNK = 97 "stream_chunk",
     STREAM_CLOSED = 98 "stream_closed",
@@ -311,6 +319,7 @@ impl Event {
             Self::StepStarted { .. } => Kind::STEP_STARTED,
             Self::StepRetrying { .. } => Kind::STEP_RETRYING,
             Self::StepAbandoned { .. } => Kind::STEP_ABANDONED,
+            Self::StepDeadline { .. } => Kind::STEP_DEADLINE,
             Self::RunBlocked { .. } => Kind::RUN_BLOCKED,
             Self::RunIsolated { .. } => Kind::RUN_ISOLATED,
         }
@@ -326,6 +335,7 @@ impl Event {
             | Self::TimerSet { key, .. }
             | Self::StepStarted { key }
             | Self::StepRetrying { key, .. }
+            | Self::StepDeadline { key, .. }
             | Self::StepAbandoned { key } => Some(key),
             _ => None,
         }

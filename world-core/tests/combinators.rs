@@ -3,16 +3,7 @@
 
 mod heard;
 
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use conformance::corpus::{Combinator, Pace, nest};
 use futures::{

@@ -74,6 +74,7 @@ fn line(event: &Event) -> Option<Line> {
         Event::StepStarted { .. }
         | Event::StepRetrying { .. }
         | Event::StepAbandoned { .. }
+        | Event::StepDeadline { .. }
         | Event::RunBlocked { .. }
         | Event::RunIsolated { .. } => return None,
         _ => Vec::new(),

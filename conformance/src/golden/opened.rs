@@ -26,7 +26,9 @@ pub(crate) fn opened(logged: &Logged) -> String {
         Event::CancelRequested { reason } | Event::RunCancelled { reason } => {
             format!(" reason={reason:?}")
         }
-        Event::TimerSet { at, .. } => format!(" at={}", at.as_millis()),
+        Event::TimerSet { at, .. } | Event::StepDeadline { at, .. } => {
+            format!(" at={}", at.as_millis())
+        }
         Event::RunCompleted { output } => format!(" output={}", hex(output.as_bytes())),
         Event::RunFailed { failure } => format!(" {failure:?}"),
         Event::StepRetrying { failure, attempt, retry_at, .. } => {

@@ -74,6 +74,13 @@ pub(crate) fn samples() -> Vec<(&'static str, Event)> {
         ("step_abandoned", Event::StepAbandoned { key: key("charge") }),
         ("run_blocked", Event::RunBlocked { why: "panicked: nächste → 👩".to_owned() }),
         ("run_isolated", Event::RunIsolated { deaths: 300, round: 3, alone: 1 }),
+        (
+            "step_deadline",
+            Event::StepDeadline {
+                key: key("charge"),
+                at: Timestamp::from_millis(1_700_000_300_000),
+            },
+        ),
     ]
 }
 

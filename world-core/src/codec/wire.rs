@@ -109,7 +109,7 @@ impl TimerFired<'_> {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct TimerSet<'a> {
+pub(super) struct KeyAndTime<'a> {
     pub key: &'a str,
     pub at: u64,
 }

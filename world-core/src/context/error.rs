@@ -67,7 +67,7 @@ impl StepError {
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed { key, attempts: 1, failure } => {
+            Self::Failed { key, attempts: 0 | 1, failure } => {
                 write!(f, "step {key} failed: {failure}")
             }
             Self::Failed { key, attempts, failure } => {

@@ -22,7 +22,7 @@ use crate::{
     codec::{self, Undecodable},
     error::Error,
     event::{Event, FailureKind, Logged},
-    ids::{Position, Timestamp},
+    ids::Position,
     replay::{BodySignal, Divergence, Key, Mismatch, OpId, Parcel, Shared, StepWork, Turn, Work},
     seal::Plain,
 };
@@ -84,12 +84,11 @@ pub struct Step<'a, T> {
     span: Span,
     signal: Option<BodySignal>,
     attempt: u32,
-    /// When the attempt under way is out of time.
-    alarm: Option<Timestamp>,
+    /// When the attempt under way is out of time, by the monotonic clock.
+    alarm: Option<Duration>,
     retry: Option<Retry>,
     retry_if: Option<Filter<'a>>,
     timeout: Option<Duration>,
-    deadline: Option<Timestamp>,
     at_most_once: bool,
     decode: Decode<T>,
     kept: Option<Kept<T>>,
@@ -129,7 +128,6 @@ where
             retry: None,
             retry_if: None,
             timeout: None,
-            deadline: None,
             at_most_once: false,
             decode: Decode {
                 left: codec::decode_again,
@@ -214,7 +212,6 @@ where
             retry: self.retry,
             retry_if: self.retry_if.take(),
             timeout: self.timeout,
-            deadline: self.deadline,
             at_most_once: self.at_most_once,
             decode,
             kept: None,
@@ -293,9 +290,37 @@ impl<'a, T> Step<'a, T> {
         self
     }
 
-    /// Gives the whole step this long from when the workflow asked for it, across crashes.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(self.shared.now().plus(deadline));
+    /// Gives the whole step this long from when the workflow asks for it: also while its body
+    /// waits for room or for another attempt, and across crashes. A step whose deadline has passed
+    /// fails, and [`StepError::is_timeout`] says so.
+    ///
+    /// The time counts from when a worker first comes to this step, and is noted with the next
+    /// record of the run; if the worker dies before, it begins anew. A deadline that is noted stays
+    /// as it is when the code changes.
+    ///
+    /// ```
+    /// # use world_core::{testing::TestEngine, *};
+    /// # use std::time::Duration;
+    /// const HOUR: Duration = Duration::from_secs(3600);
+    ///
+    /// async fn approval(mut ctx: Ctx, (): ()) -> Result<bool, StepError> {
+    ///     let approved = ctx
+    ///         .step("approved", async || Err::<(), _>("not yet"))
+    ///         .retry(Retry::fixed(u32::MAX, Duration::from_secs(60)))
+    ///         .deadline(HOUR)
+    ///         .await;
+    ///     Ok(!approved.is_err_and(|error| error.is_timeout()))
+    /// }
+    /// # const APPROVAL: Workflow<(), bool> = Workflow::new("approval");
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> anyhow::Result<()> {
+    /// # let t = TestEngine::new().workflow(APPROVAL, approval);
+    /// assert!(!t.run(APPROVAL, ()).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.shared.set_deadline(self.op, deadline);
         self
     }
 

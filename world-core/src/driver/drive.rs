@@ -36,6 +36,7 @@ use crate::{
     lock::lock,
     moment::Moment,
     record::{Appended, Due},
+    replay::NextAlarm,
     world::World,
 };
 
@@ -210,10 +211,10 @@ impl<'a> Drive<'a> {
         if self.flight.as_ref().is_some_and(Flight::rests) {
             // What a body or a timer left now would belong to whoever has the run next.
             self.renew_in_time(cx);
-            return self.set_alarm(cx, None);
+            return self.set_alarm(cx, NextAlarm::default());
         }
         loop {
-            let now = self.renew_in_time(cx).wall;
+            let now = self.renew_in_time(cx);
             let _scope = self.session.scope().enter(false);
             let program = self.session.program()?;
             if program.wants_lease() && self.signal.lease.holds() {
@@ -261,11 +262,12 @@ impl<'a> Drive<'a> {
         if self.flight.is_none() && program.is_idle() {
             self.permits.release();
             // No body is polled and no time is waited for: whatever is open is never polled again.
-            let Some(next) = next else {
+            let now = self.engine.moment();
+            let Some(due) = next.due(now) else {
                 return Poll::Ready(Err(program.waits_for_nothing().into()));
             };
-            if next > self.engine.clock.now().plus(self.engine.options.linger) {
-                return Poll::Ready(Ok(Found::Idle(next)));
+            if due > now.wall.plus(self.engine.options.linger) {
+                return Poll::Ready(Ok(Found::Idle(due)));
             }
         }
         self.set_alarm(cx, next)
@@ -279,7 +281,9 @@ impl<'a> Drive<'a> {
             Some(None) => Stand::Moves,
             _ if !is_pending || self.renewal.is_some() => Stand::Moves,
             waits => {
-                let alarm = self.session.program().ok().and_then(|program| program.next_alarm());
+                let now = self.engine.moment();
+                let program = self.session.program().ok();
+                let alarm = program.and_then(|program| program.next_alarm().due(now));
                 let next = [alarm, waits.flatten()].into_iter().flatten().min();
                 Stand::Waits { next, renew_at: self.renew_at }
             }
@@ -308,24 +312,21 @@ impl<'a> Drive<'a> {
         if !program.is_drained() {
             return Ok(None);
         }
-        let alarm = program.next_alarm().filter(|_| !program.holds_bodies_back());
+        let alarm = program.next_alarm().due(self.engine.moment());
+        let alarm = alarm.filter(|_| !program.holds_bodies_back());
         Ok(Some(alarm.map_or(Due::Now, Due::At)))
     }
 
     /// Wakes this task when time next matters.
-    fn set_alarm(
-        &mut self,
-        cx: &mut Context<'_>,
-        next: Option<Timestamp>,
-    ) -> Poll<Result<Found, Halt>> {
+    fn set_alarm(&mut self, cx: &mut Context<'_>, next: NextAlarm) -> Poll<Result<Found, Halt>> {
         let clock = &self.engine.clock;
-        if let Some(at) = next
+        if let Some(at) = next.wall
             && self.alarm.as_ref().is_none_or(|(set, _)| *set != at)
         {
             self.alarm = Some((at, clock.alarm(at)));
         }
-        if self.renewal.is_none() {
-            let at = self.renew_at.monotonic;
+        let renew_at = self.renewal.is_none().then_some(self.renew_at.monotonic);
+        if let Some(at) = [next.monotonic, renew_at].into_iter().flatten().min() {
             if self.pause.as_ref().is_none_or(|(set, _)| *set != at) {
                 self.pause = Some((at, clock.pause(at.saturating_sub(clock.monotonic()))));
             }

@@ -21,7 +21,7 @@ use super::{
     clock::{Alarm, Clock},
     hub::{Hub, Signal, Stopping},
 };
-use crate::{ids::Timestamp, lock::lock};
+use crate::lock::lock;
 
 /// How many suspects are driven together at most, by how often they were driven apart before. Most
 /// suspects are innocent, and their bodies take the time of one when they run together. A group
@@ -69,9 +69,9 @@ struct State {
 #[derive(Debug)]
 struct First {
     place: Place,
-    since: Timestamp,
+    since: Duration,
     /// Since when the gate is shut for it.
-    shut: Option<Timestamp>,
+    shut: Option<Duration>,
 }
 
 /// The suspects that are being driven apart.
@@ -80,7 +80,7 @@ struct Apart {
     group: u64,
     /// How many of them have neither made progress nor left.
     left: usize,
-    until: Timestamp,
+    until: Duration,
 }
 
 /// What the one who asks for its turn is told.
@@ -88,7 +88,7 @@ enum Turn {
     /// Drive it now; alone, or with others of its group or what has made no progress.
     Go { alone: bool },
     /// Wait to be woken, at the latest at this time.
-    Wait(Option<Timestamp>),
+    Wait(Option<Duration>),
 }
 
 /// Leave to begin driving runs, of a claim or a start; the gate does not shut behind its back.
@@ -131,7 +131,7 @@ impl State {
     }
 
     /// Takes the next group from the queue.
-    fn begin_group(&mut self, until: Timestamp) -> Vec<Arc<Signal>> {
+    fn begin_group(&mut self, until: Duration) -> Vec<Arc<Signal>> {
         let Some(round) = self.waiting.first_key_value().map(|(place, _)| place.0) else {
             return Vec::new();
         };
@@ -153,10 +153,10 @@ impl State {
     }
 
     /// Until when the gate is shut, unless it is opened before.
-    fn shut_until(&self, now: Timestamp, shut_max: Duration) -> Option<Timestamp> {
+    fn shut_until(&self, now: Duration, shut_max: Duration) -> Option<Duration> {
         let apart = self.apart.as_ref().filter(|apart| apart.left > 0).map(|apart| apart.until);
         let first = self.first.as_ref().and_then(|first| first.shut);
-        let until = apart.max(first.map(|shut| shut.plus(shut_max)));
+        let until = apart.max(first.map(|shut| shut.saturating_add(shut_max)));
         until.filter(|until| now < *until)
     }
 }
@@ -182,7 +182,7 @@ impl Suspects {
     }
 
     /// Leave to begin driving runs; none while suspects are driven apart.
-    pub(super) fn admission(hub: &Arc<Hub>, now: Timestamp) -> Option<Admission> {
+    pub(super) fn admission(hub: &Arc<Hub>, now: Duration) -> Option<Admission> {
         let suspects = &hub.suspects;
         let mut state = suspects.state();
         if state.shut_until(now, suspects.shut_max).is_some() {
@@ -197,12 +197,12 @@ impl Suspects {
         let opened = self.opened.notified();
         tokio::pin!(opened);
         opened.as_mut().enable();
-        let until = self.state().shut_until(clock.now(), self.shut_max);
+        let until = self.state().shut_until(clock.monotonic(), self.shut_max);
         if let Some(until) = until {
             tokio::select! {
                 biased;
                 () = opened => {}
-                () = clock.alarm(until) => {}
+                () = clock.pause(until.saturating_sub(clock.monotonic())) => {}
             }
         }
     }
@@ -252,7 +252,7 @@ impl Suspects {
     }
 
     /// Looks whether this suspect's turn has come; if so, others of its group are told as well.
-    fn look(&self, hub: &Hub, place: Place, now: Timestamp) -> Turn {
+    fn look(&self, hub: &Hub, place: Place, now: Duration) -> Turn {
         let mut guard = self.state();
         let state = &mut *guard;
         if !state.waiting.contains_key(&place) {
@@ -272,7 +272,7 @@ impl Suspects {
         }
         let (epoch, entering) = (self.epoch(), state.entering);
         let Some(first) = &mut state.first else { return Turn::Wait(None) };
-        let end = first.since.plus(wait_at_most(place.0));
+        let end = first.since.saturating_add(wait_at_most(place.0));
         if now < end {
             // First those that were there before; then, with the gate shut, whoever came since.
             let is_there = |signal: &Signal| signal.entered < epoch;
@@ -281,7 +281,7 @@ impl Suspects {
                 first.shut = Some(now);
             }
             let Some(shut) = first.shut else { return Turn::Wait(Some(end)) };
-            let open_again = shut.plus(self.shut_max);
+            let open_again = shut.saturating_add(self.shut_max);
             if entering > 0 || !hub.all_driven(progress) {
                 if now < open_again {
                     return Turn::Wait(Some(end.min(open_again)));
@@ -292,7 +292,7 @@ impl Suspects {
                 return Turn::Wait(Some(end));
             }
         }
-        let woken = state.begin_group(now.plus(self.shut_max));
+        let woken = state.begin_group(now.saturating_add(self.shut_max));
         drop(guard);
         // The first of them is the one that asks.
         woken.iter().skip(1).for_each(|signal| signal.waker.wake());
@@ -318,19 +318,19 @@ impl Suspect {
     /// Waits until this run is to be driven, and says whether it is alone; none if the worker
     /// stops.
     pub(super) async fn turn(&self, clock: &dyn Clock) -> Option<bool> {
-        let mut alarm: Option<(Timestamp, Alarm)> = None;
+        let mut alarm: Option<(Duration, Alarm)> = None;
         poll_fn(|cx| {
             self.signal.waker.register(cx.waker());
             if self.signal.stopping() != Stopping::Not {
                 return Poll::Ready(None);
             }
-            let at = match self.hub.suspects.look(&self.hub, self.place, clock.now()) {
+            let at = match self.hub.suspects.look(&self.hub, self.place, clock.monotonic()) {
                 Turn::Go { alone } => return Poll::Ready(Some(alone)),
                 Turn::Wait(None) => return Poll::Pending,
                 Turn::Wait(Some(at)) => at,
             };
             if alarm.as_ref().is_none_or(|(set, _)| *set != at) {
-                alarm = Some((at, clock.alarm(at)));
+                alarm = Some((at, clock.pause(at.saturating_sub(clock.monotonic()))));
             }
             if let Some((_, waits)) = &mut alarm
                 && waits.as_mut().poll(cx).is_ready()

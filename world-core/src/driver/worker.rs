@@ -126,7 +126,7 @@ impl Crew {
         crew.iter().filter_map(Weak::upgrade).find_map(|hands| {
             let free = !hands.stopping.load(SeqCst);
             let permit = free.then(|| Arc::clone(&hands.runs).try_acquire_owned().ok())??;
-            let admission = Suspects::admission(&engine.hub, engine.clock.now())?;
+            let admission = Suspects::admission(&engine.hub, engine.clock.monotonic())?;
             Some(Room { hands, permit, admission })
         })
     }
@@ -395,7 +395,7 @@ impl Hands {
     /// Claims as many runs as there is room for; true when there are no more.
     async fn claim(self: &Arc<Self>, room: OwnedSemaphorePermit) -> bool {
         let engine = &self.engine;
-        let Some(admission) = Suspects::admission(&engine.hub, engine.clock.now()) else {
+        let Some(admission) = Suspects::admission(&engine.hub, engine.clock.monotonic()) else {
             drop(room);
             self.wait_for_admission().await;
             return false;

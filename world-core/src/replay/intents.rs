@@ -8,7 +8,7 @@ use std::{
 use super::{Key, slots::OpId};
 use crate::{
     event::{Event, Failure, Seen},
-    ids::{Position, Timestamp},
+    ids::Position,
     seal::Plain,
 };
 
@@ -37,8 +37,8 @@ impl Deposit {
 /// The notes of failed attempts since the last append.
 #[derive(Debug, Default)]
 struct Retries {
-    /// When the first was made.
-    since: Option<Timestamp>,
+    /// When the first was made, by the monotonic clock.
+    since: Option<Duration>,
     /// How many of each step stand among the outbox's notes.
     kept: BTreeMap<OpId, u32>,
     /// The latest of each step that has more.
@@ -106,7 +106,7 @@ impl Outbox {
 
     /// Keeps the note of a failed attempt until the next append, and returns for how long the
     /// oldest such note has waited. Of a step with many, the first few and the latest are kept.
-    pub(super) fn note_retry(&mut self, op: OpId, note: Event, now: Timestamp) -> Duration {
+    pub(super) fn note_retry(&mut self, op: OpId, note: Event, now: Duration) -> Duration {
         /// The most notes of one step that wait, but for the latest.
         const NOTES_A_STEP_MAX: u32 = 8;
         let since = *self.retries.since.get_or_insert(now);
@@ -117,7 +117,7 @@ impl Outbox {
         } else {
             self.retries.latest.insert(op, note);
         }
-        now.since(since)
+        now.saturating_sub(since)
     }
 
     /// How many notes wait.

@@ -16,6 +16,6 @@ pub use key::Key;
 pub(crate) use key::Namer;
 pub(crate) use program::{Jitter, Program, WorkflowFuture, guarded};
 pub(crate) use slots::{
-    Announced, LeaseWatch, OpId, Parcel, Run, Shared, StepWork, Turn, Waits, Work,
+    Announced, LeaseWatch, NextAlarm, OpId, Parcel, Run, Shared, StepWork, Turn, Waits, Work,
 };
 pub(crate) use wakers::{At, BodySignal, Mode, is_in_a_body};

@@ -24,12 +24,13 @@ pub(crate) use settle::{Jitter, guarded};
 
 use super::{
     Blocked, Divergence, Hydration, Key, Violation,
-    slots::{Identity, LeaseWatch, Mark, OpId, Shared},
+    slots::{Identity, LeaseWatch, Mark, NextAlarm, OpId, Shared},
     wakers::{At, Mode},
 };
 use crate::{
-    event::{Event, Logged, Seen},
-    ids::{Position, RunId, Timestamp},
+    event::{Event, FailureKind, Logged, Seen},
+    ids::{Position, RunId},
+    moment::Moment,
     observe,
     seal::Plain,
 };
@@ -254,7 +255,7 @@ impl Program {
     }
 
     /// When it next wants to be polled for time's sake.
-    pub(crate) fn next_alarm(&self) -> Option<Timestamp> {
+    pub(crate) fn next_alarm(&self) -> NextAlarm {
         self.shared.core().next_alarm()
     }
 
@@ -275,7 +276,7 @@ impl Program {
     pub(crate) fn poll_bodies(
         &mut self,
         cx: &Context<'_>,
-        now: Timestamp,
+        now: Moment,
         bodies_max: usize,
     ) -> Poll<Result<(), Blocked>> {
         self.shared.set_driver(cx.waker());
@@ -294,6 +295,15 @@ impl Program {
                 }
                 core.bodies_max = bodies_max;
                 core.expire(now, &mut woken);
+                if !core.overdue.is_empty() {
+                    let overdue = std::mem::take(&mut core.overdue);
+                    drop(core); // a subscriber is user code
+                    for (key, attempts) in &overdue {
+                        let run = &self.shared.identity.run;
+                        observe::step_failed(run, key, *attempts, FailureKind::TimedOut);
+                    }
+                    core = self.shared.core();
+                }
                 core.make_runnable(&woken, &mut self.runnable);
                 if self.runnable.is_empty() {
                     if core.outbox.is_pressing() {

@@ -6,6 +6,7 @@ mod bodies;
 mod dropped;
 mod log;
 mod shared;
+mod times;
 mod waits;
 
 use std::{
@@ -13,16 +14,19 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
     task::Waker,
+    time::Duration,
 };
 
 use dropped::Dropped;
 pub(crate) use shared::{Identity, Shared};
+pub(crate) use times::NextAlarm;
 pub(crate) use waits::Waits;
 
 use super::{Blocked, Key, intents::Outbox, wakers::Mode};
 use crate::{
     event::{Event, Logged},
     ids::{Position, RunId, Timestamp},
+    moment::Moment,
 };
 
 /// Names an open operation within one program; never reused.
@@ -99,6 +103,15 @@ pub(crate) enum Announced {
     Before,
 }
 
+/// Until when a step must have ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deadline {
+    /// So long after the driver first sees that the program asks for the step.
+    After(Duration),
+    /// A time that the log holds, or is to hold.
+    At(Timestamp),
+}
+
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) key: Key,
@@ -110,12 +123,17 @@ pub(crate) struct Slot {
     runnable: bool,
     /// It stands in the queue of bodies that may begin.
     queued: bool,
+    /// When the wall clock ends what it waits for: a sleep, or the time before another attempt.
     alarm: Option<Timestamp>,
+    /// When the monotonic clock does: the time of an attempt, or before another one.
+    wait: Option<Duration>,
+    /// Until when the step must have ended.
+    deadline: Option<Deadline>,
     /// Its body runs, and the program does not poll it: it was woken and is not polled, or its
     /// result is there and is not taken.
     starved: bool,
     /// When the attempt of a starved body is out of time.
-    held_alarm: Option<Timestamp>,
+    held_wait: Option<Duration>,
     warned: bool,
 }
 
@@ -150,7 +168,7 @@ pub(crate) enum Turn {
 /// The state in which a body is polled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
     pub(crate) timed_out: bool,
     /// The number of the attempt, from 1, if this poll begins one.
     pub(crate) attempt: u32,
@@ -178,12 +196,18 @@ pub(crate) struct Core {
     /// Bodies that were woken while their steps were held, and whose steps are polled again.
     again: Vec<OpId>,
     alarms: BTreeSet<(Timestamp, OpId)>,
+    waits: BTreeSet<(Duration, OpId)>,
+    deadlines: BTreeSet<(Timestamp, OpId)>,
+    /// Steps whose deadlines count from when the driver next looks.
+    timed: Vec<OpId>,
+    /// Steps that a deadline has ended since the driver last looked, with their attempts.
+    pub(super) overdue: Vec<(Key, u32)>,
     pub(super) outbox: Outbox,
     pub(super) open_hash: u64,
     /// Where the program stands in the log.
     pub(super) position: Position,
     /// The driver's time.
-    clock: Timestamp,
+    clock: Moment,
     /// Claims without progress before this one.
     pub(super) claims: u32,
     /// The lease under which the program is driven.
@@ -237,8 +261,10 @@ impl Core {
             runnable: false,
             queued: false,
             alarm: None,
+            wait: None,
+            deadline: None,
             starved: false,
-            held_alarm: None,
+            held_wait: None,
             warned: false,
         };
         self.slots.insert(op, slot);
@@ -260,6 +286,12 @@ impl Core {
         }
         if let Some(at) = slot.alarm {
             self.alarms.remove(&(at, op));
+        }
+        if let Some(at) = slot.wait {
+            self.waits.remove(&(at, op));
+        }
+        if let Some(Deadline::At(at)) = slot.deadline {
+            self.deadlines.remove(&(at, op));
         }
         if matches!(&slot.work, Work::Step(StepWork { body: Body::Running, .. })) {
             self.running -= 1;
@@ -335,19 +367,6 @@ impl Core {
             (true, false) => self.running -= 1,
             (false, true) => self.running += 1,
             _ => {}
-        }
-    }
-
-    fn set_alarm(&mut self, op: OpId, alarm: Option<Timestamp>) {
-        let Some(slot) = self.slots.get_mut(&op) else { return };
-        if slot.alarm == alarm {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut slot.alarm, alarm) {
-            self.alarms.remove(&(old, op));
-        }
-        if let Some(new) = alarm {
-            self.alarms.insert((new, op));
         }
     }
 }

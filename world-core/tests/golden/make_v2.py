@@ -10,6 +10,8 @@ from make_v1 import EVENTS, HERE, block, pack
 NEW = [
     ("run_isolated", 69, "300 workers have died; the third round, alone for the first time",
      {"deaths": 300, "round": 3, "alone": 1}),
+    ("step_deadline", 70, "the step must have ended five minutes later",
+     {"key": "charge", "at": 1_700_000_300_000}),
 ]
 
 

@@ -63,8 +63,8 @@ impl<T> Step<'_, T> {
         debug_assert_eq!(At::here(self.shared.id()), Mode::Bodies, "never in a delivery");
         if run.timed_out && self.body.is_some() {
             self.drop_body();
-            let failure = self.timed_out(run.now);
-            return self.attempt_failed(run.now, failure, Advice::default(), true);
+            let failure = self.timed_out();
+            return self.attempt_failed(run.now.wall, failure, Advice::default(), true);
         }
         if self.body.is_none() && !self.begin(run) {
             return;
@@ -99,11 +99,11 @@ impl<T> Step<'_, T> {
                     },
                     None => true,
                 };
-                self.attempt_failed(run.now, failure_of(kind, &*error), advice, worth_it);
+                self.attempt_failed(run.now.wall, failure_of(kind, &*error), advice, worth_it);
             }
             Err(panic) => {
                 let failure = panicked(&panic);
-                self.attempt_failed(run.now, failure, Advice::default(), true);
+                self.attempt_failed(run.now.wall, failure, Advice::default(), true);
             }
         }
     }
@@ -143,13 +143,7 @@ impl<T> Step<'_, T> {
             self.fail(interrupted("the worker died during the last attempt"));
             return false;
         }
-        if self.deadline.is_some_and(|deadline| deadline <= run.now) {
-            let failure = self.timed_out(run.now);
-            self.fail(failure);
-            return false;
-        }
-        let timeout = self.timeout.map(|timeout| run.now.plus(timeout));
-        self.alarm = [timeout, self.deadline].into_iter().flatten().min();
+        self.alarm = self.timeout.map(|timeout| run.now.monotonic.saturating_add(timeout));
         let attempt = Attempt {
             shared: Arc::clone(&self.shared),
             key: self.key.clone(),
@@ -165,7 +159,7 @@ impl<T> Step<'_, T> {
             Ok(body) => self.body = Some(body),
             Err(panic) => {
                 let failure = panicked(&panic);
-                self.attempt_failed(run.now, failure, Advice::default(), true);
+                self.attempt_failed(run.now.wall, failure, Advice::default(), true);
             }
         }
         self.body.is_some()
@@ -182,14 +176,14 @@ impl<T> Step<'_, T> {
         let random = first_u64(&derive(&self.shared, "retry", &parts));
         let delay = advice.retry_after.unwrap_or_else(|| retry.delay(self.attempt, random));
         let retry_at = now.plus(delay);
-        if self.deadline.is_some_and(|deadline| deadline <= retry_at) {
-            return self.fail(failure);
+        if self.shared.deadline(self.op).is_some_and(|deadline| deadline <= retry_at) {
+            return self.fail(no_time_left(failure));
         }
         let (key, attempt) = (self.key.clone(), self.attempt);
         let run = &self.shared.identity.run;
         observe::attempt_failed(run, &key, attempt, failure.kind, delay);
         let note = Event::StepRetrying { key, failure, attempt, retry_at };
-        self.shared.retry(self.op, note, attempt, retry_at);
+        self.shared.retry(self.op, note, attempt, delay, retry_at);
     }
 
     fn fail(&self, failure: Failure) {
@@ -198,12 +192,8 @@ impl<T> Step<'_, T> {
         self.shared.deposit(self.op, Deposit::Failed { key, failure, attempts });
     }
 
-    fn timed_out(&self, now: Timestamp) -> Failure {
-        let message = if self.deadline.is_some_and(|deadline| deadline <= now) {
-            "the step's deadline has passed".to_owned()
-        } else {
-            format!("no answer within {:?}", self.timeout.unwrap_or_default())
-        };
+    fn timed_out(&self) -> Failure {
+        let message = format!("no answer within {:?}", self.timeout.unwrap_or_default());
         Failure { kind: FailureKind::TimedOut, message, causes: Vec::new() }
     }
 
@@ -217,6 +207,13 @@ impl<T> Step<'_, T> {
             self.shared.blame_wake(&self.key);
         }
     }
+}
+
+/// The end of a step whose deadline comes before it may be tried again; the last failure is why.
+fn no_time_left(last: Failure) -> Failure {
+    let message = "the step's deadline passes before another attempt".to_owned();
+    let causes = std::iter::once(last.message).chain(last.causes).collect();
+    Failure { kind: FailureKind::TimedOut, message, causes }
 }
 
 fn interrupted(message: &str) -> Failure {

@@ -46,6 +46,12 @@ impl Program {
                     core.retrying(op, *attempt, *retry_at);
                 }
             }
+            Event::StepDeadline { key, at } => {
+                let mut core = self.shared.core();
+                if let Some((op, _)) = core.find(key) {
+                    core.deadline_noted(op, *at);
+                }
+            }
             Event::StepAbandoned { key } => self.shared.core().outbox.confirm_abandoned(key),
             Event::RunBlocked { .. } | Event::RunIsolated { .. } => {}
             Event::RunCompleted { .. } | Event::RunFailed { .. } | Event::RunCancelled { .. } => {}

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     context::{Ctx, Registered, Retry, StepError},
     event::Seed,
-    ids::WorkflowName,
+    ids::{Timestamp, WorkflowName},
 };
 
 /// Runs a program to its end, commits each batch as it comes, and looks at it after each delivery.
@@ -37,7 +37,7 @@ where
     let mut batch = VecDeque::new();
     while program.output.is_none() {
         let cx = Context::from_waker(Waker::noop());
-        let now = Timestamp::from_millis(1);
+        let now = Moment { wall: Timestamp::from_millis(1), ..Moment::default() };
         match program.poll_bodies(&cx, now, 16) {
             Poll::Ready(blocked) => blocked.unwrap(),
             Poll::Pending => {}

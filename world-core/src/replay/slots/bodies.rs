@@ -3,38 +3,9 @@
 use std::task::Waker;
 
 use super::{Announced, Body, Core, OpId, Slot, StepWork, Work};
-use crate::{
-    ids::Timestamp,
-    replay::{Key, intents::Deposit},
-};
+use crate::replay::Key;
 
 impl Core {
-    /// Moves the driver's time on: timers fire, waits end, attempts time out.
-    pub(in crate::replay) fn expire(&mut self, now: Timestamp, woken: &mut Vec<OpId>) {
-        self.clock = self.clock.max(now);
-        while let Some((at, op)) = self.alarms.first().copied()
-            && at <= self.clock
-        {
-            self.set_alarm(op, None);
-            let Some(slot) = self.slots.get_mut(&op) else { continue };
-            match &mut slot.work {
-                Work::Timer { fired, .. } => {
-                    *fired = true;
-                    let deposit = Deposit::Fired { key: slot.key.clone() };
-                    self.outbox.deposits.push(deposit);
-                }
-                Work::Step(step) if step.body == Body::Waiting => {
-                    step.body = Body::Idle;
-                    self.enqueue(op);
-                }
-                Work::Step(step) => {
-                    step.timed_out = true;
-                    woken.push(op);
-                }
-            }
-        }
-    }
-
     /// Queues a body to begin when there is room.
     pub(super) fn enqueue(&mut self, op: OpId) {
         let Some(slot) = self.slots.get_mut(&op) else { return };
@@ -123,9 +94,9 @@ impl Core {
         let Some(slot) = self.slots.get_mut(&op) else { return };
         let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
         if runs && !std::mem::replace(&mut slot.starved, true) {
-            slot.held_alarm = slot.alarm;
+            slot.held_wait = slot.wait;
             self.starved += 1;
-            self.set_alarm(op, None);
+            self.set_wait(op, None);
         }
     }
 
@@ -136,8 +107,8 @@ impl Core {
             && std::mem::take(&mut slot.starved)
         {
             self.starved -= 1;
-            if let Some(alarm) = slot.held_alarm.take() {
-                self.set_alarm(op, Some(alarm));
+            if let Some(wait) = slot.held_wait.take() {
+                self.set_wait(op, Some(wait));
             }
         }
     }
@@ -185,11 +156,6 @@ impl Core {
                 self.enqueue(op);
             }
         }
-    }
-
-    /// When the driver's time next matters.
-    pub(in crate::replay) fn next_alarm(&self) -> Option<Timestamp> {
-        self.alarms.first().map(|(at, _)| *at)
     }
 }
 

@@ -62,6 +62,7 @@ impl Core {
     /// result, which no log holds.
     pub(in crate::replay) fn park(&mut self, op: OpId, position: Position, parcel: Parcel) -> bool {
         self.set_alarm(op, None);
+        self.set_wait(op, None);
         let Some(slot) = self.slots.get_mut(&op) else { return true };
         match &slot.parked {
             None => {}
@@ -70,11 +71,11 @@ impl Core {
         }
         let order = (position, slot.key.clone());
         slot.parked = Some((order.clone(), parcel));
-        slot.held_alarm = None;
         let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
         if slot.waker.is_some() {
             self.tries.insert(order, op);
         }
+        self.forget_times(op);
         if runs {
             self.starve(op); // its body is not polled again, even if nobody takes the result
         }
@@ -128,8 +129,11 @@ impl Core {
         let Some(step) = self.step(op) else { return };
         if step.announced == Announced::Here {
             step.announced = Announced::Committed;
-            self.set_body(op, Body::Idle);
-            self.enqueue(op);
+            // A deadline may have passed meanwhile.
+            if step.body != Body::Done {
+                self.set_body(op, Body::Idle);
+                self.enqueue(op);
+            }
         } else {
             step.announced = Announced::Before;
         }
@@ -138,8 +142,9 @@ impl Core {
     /// A failed attempt stands in the log.
     pub(in crate::replay) fn retrying(&mut self, op: OpId, attempt: u32, retry_at: Timestamp) {
         let Some(step) = self.step(op) else { return };
+        let is_latest = step.failed <= attempt;
         step.failed = step.failed.max(attempt);
-        if step.body == Body::Idle {
+        if step.body == Body::Idle || (step.body == Body::Waiting && is_latest) {
             step.body = Body::Waiting;
             self.set_alarm(op, Some(retry_at));
         }

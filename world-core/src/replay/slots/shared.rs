@@ -172,11 +172,22 @@ impl Shared {
         turn
     }
 
-    /// Says that a body was polled and has not ended, and which run it waits for.
-    pub(crate) fn body_pending(&self, op: OpId, alarm: Option<Timestamp>, awaited: Option<RunId>) {
+    /// Says that a body was polled and has not ended, and which run it waits for. Its attempt is
+    /// out of time at `until`, by the monotonic clock.
+    pub(crate) fn body_pending(&self, op: OpId, until: Option<Duration>, awaited: Option<RunId>) {
         let mut core = self.core();
-        core.set_alarm(op, alarm);
+        core.set_wait(op, until);
         core.note_awaited(op, awaited);
+    }
+
+    /// Gives a step so long from when the driver next looks, unless the log says until when.
+    pub(crate) fn set_deadline(&self, op: OpId, deadline: Duration) {
+        self.core().time(op, deadline);
+    }
+
+    /// Until when a step must have ended, if it has a deadline.
+    pub(crate) fn deadline(&self, op: OpId) -> Option<Timestamp> {
+        self.core().deadline(op)
     }
 
     /// Finds out whether this step's body, just polled or dropped, has woken the workflow.
@@ -194,25 +205,35 @@ impl Shared {
     pub(crate) fn deposit(&self, op: OpId, deposit: Deposit) {
         let mut core = self.core();
         core.set_body(op, Body::Done);
-        core.set_alarm(op, None);
+        core.forget_times(op);
         core.outbox.deposits.push(deposit);
     }
 
     /// Notes a failed attempt; the next may begin at `retry_at`.
-    pub(crate) fn retry(&self, op: OpId, note: Event, attempt: u32, retry_at: Timestamp) {
+    pub(crate) fn retry(
+        &self,
+        op: OpId,
+        note: Event,
+        attempt: u32,
+        delay: Duration,
+        retry_at: Timestamp,
+    ) {
         /// A longer delay is worth an append of its own, so that a takeover keeps to it; and so are
         /// notes that have waited for longer, so that a takeover counts the attempts.
         const OWN_APPEND_FROM: Duration = Duration::from_secs(5);
         let mut core = self.core();
         core.set_body(op, Body::Waiting);
         core.set_alarm(op, Some(retry_at));
+        // Whichever comes first: the log's time, or so long by the clock that nobody sets.
+        let wait = core.clock.monotonic.saturating_add(delay);
+        core.set_wait(op, Some(wait));
         if let Some(step) = core.step(op) {
             step.failed = attempt;
             step.counted = true;
         }
-        let now = core.clock;
+        let now = core.clock.monotonic;
         let waited = core.outbox.note_retry(op, note, now);
-        core.outbox.urgent |= retry_at.since(now).max(waited) > OWN_APPEND_FROM;
+        core.outbox.urgent |= delay.max(waited) > OWN_APPEND_FROM;
     }
 
     /// Announces the body of an at-most-once step; it begins once that is committed.
