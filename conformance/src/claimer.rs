@@ -1,8 +1,10 @@
 //! A worker that claims as often as it takes, and checks what every claim must keep.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     fmt::Display,
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -22,11 +24,30 @@ use crate::{
 /// World of 1024 shards that looks into one at a time has looked into each of them thrice by then.
 pub(crate) const CLAIMS_MAX: usize = 3 * 1024;
 
+tokio::task_local! {
+    /// The number of the last ticket that the case under way has used.
+    static LAST_OF_CASE: Cell<u64>;
+}
+
+/// Runs a case with tickets of its own, counted from 1, so that what they look like does not
+/// depend on the cases beside it.
+pub(crate) async fn with_own_tickets<T>(case: impl Future<Output = T>) -> T {
+    LAST_OF_CASE.scope(Cell::new(0), case).await
+}
+
 /// A ticket that nobody has used.
 pub(crate) fn fresh_ticket() -> Ticket {
-    static NUMBER: AtomicU64 = AtomicU64::new(1);
-    let number = u128::from(NUMBER.fetch_add(1, Relaxed));
-    Ticket::from_bytes((0xC1A1_u128 << 112 | number).to_be_bytes())
+    /// Tickets of tasks that a case has spawned, and of parts in other processes.
+    static LAST_OF_OTHERS: AtomicU64 = AtomicU64::new(0);
+    let of_case = LAST_OF_CASE.try_with(|last| {
+        last.set(last.get() + 1);
+        last.get()
+    });
+    let (class, number) = match of_case {
+        Ok(number) => (0xC1A1_u128, number),
+        Err(_) => (0xC1A2, LAST_OF_OTHERS.fetch_add(1, Relaxed) + 1),
+    };
+    Ticket::from_bytes((class << 112 | u128::from(number)).to_be_bytes())
 }
 
 /// The owner under a ticket that a claim gave.

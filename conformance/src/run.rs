@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     case::Case,
+    claimer::with_own_tickets,
     factory::Factory,
     failure::{Failure, Verdict},
     pace::{self, stretched},
@@ -88,7 +89,8 @@ fn in_runtime(case: &Case, subject: Subject) -> Verdict {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
-    let verdict = catch_unwind(AssertUnwindSafe(|| runtime.block_on(case.run(subject))));
+    let verdict =
+        catch_unwind(AssertUnwindSafe(|| runtime.block_on(with_own_tickets(case.run(subject)))));
     runtime.shutdown_background(); // a task that hangs is left behind
     verdict.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))
 }

@@ -35,7 +35,7 @@ pub enum Combinator {
     ForEach,
     /// `tokio::join!`.
     TokioJoin,
-    /// `futures::select!`.
+    /// `futures::select_biased!`: what it comes to follows from the seed.
     Select,
     /// `futures::future::select`, twice.
     SelectTwo,
@@ -43,7 +43,7 @@ pub enum Combinator {
     SelectAll,
     /// `futures::future::select_ok`.
     SelectOk,
-    /// `tokio::select!`.
+    /// `tokio::select!`, biased for the same reason.
     TokioSelect,
     /// `FuturesUnordered`, of which the first result is taken and the rest is dropped.
     Hedge,
@@ -194,10 +194,10 @@ async fn combine(
                     let two = select(a, b).map(|first| first.factor_first().0);
                     select(two, c).await.factor_first().0
                 }
-                TokioSelect => tokio::select! { x = a => x, x = b => x, x = c => x },
+                TokioSelect => tokio::select! { biased; x = a => x, x = b => x, x = c => x },
                 _ => {
                     let (mut a, mut b, mut c) = (a.fuse(), b.fuse(), c.fuse());
-                    futures::select! { x = a => x, x = b => x, x = c => x }
+                    futures::select_biased! { x = a => x, x = b => x, x = c => x }
                 }
             }
         }

@@ -225,7 +225,7 @@ fn stated(random: &mut Random) -> Stated {
     match random.below(20) {
         0 | 1 => Stated::Behind(1),
         2 => Stated::Behind(random.below(4) + 1),
-        3 => Stated::Ahead(random.below(2) + 1),
+        3 | 4 => Stated::Ahead(random.below(2) + 1),
         _ => Stated::Known,
     }
 }

@@ -98,7 +98,7 @@ caught! {
     one_writer_sees: d1_what_is_open_is_said_to_be_gone, SaysOpenIsGone by D1;
     one_writer_sees: d2_no_tombstones, ForgetsTombstones by D2;
     // With some answers open, what was written and where can be explained in several ways.
-    many_writers_see: a1_half_a_batch_is_seen, WritesInTwo by A1, A2, A3, A5, R1, R2;
+    many_writers_see: a1_half_a_batch_is_seen, WritesInTwo by A1, A2, A3, A5, R1, R2, D1;
     many_writers_see: a2_two_commits_at_one_head, ChecksThenWrites by A1, A2, A3, A5, R1, R2;
     // It is given from whatever queue.
     many_writers_see: l1_a_lease_twice_at_once, ClaimsTwiceAtOnce by L1, L2;

@@ -12,16 +12,7 @@ const SKEW_MAX: Duration = Duration::from_secs(600);
 
 /// Samples that are not drawn: one is as large as a hundred others, and the rest leave the order in
 /// which branches are polled to `select!`, whose chance no seed reaches.
-const NOT_DRAWN: [&str; 8] = [
-    "all_of_2000",
-    "futures_select",
-    "nested_hedge",
-    "nested_select",
-    "nested_select_all",
-    "nested_select_ok",
-    "nested_tokio_select",
-    "tokio_select",
-];
+const NOT_DRAWN: [&str; 3] = ["all_of_2000", "futures_select", "tokio_select"];
 
 /// Samples that sleep for hours or days.
 const LONG: [&str; 20] = [

@@ -157,7 +157,6 @@ fn drawn_histories_meet_every_answer() {
         .chain(by("delete token", &["Done", "Open", "Absent"]))
         .chain(by("append", &["refused"]));
     for answer in wanted {
-        // The rarest, a close at a head beyond the log's, is met twice among these seeds.
-        assert!(met.get(&answer).is_some_and(|times| *times >= 2), "{answer}: too seldom");
+        assert!(met.get(&answer).is_some_and(|times| *times >= 3), "{answer}: too seldom");
     }
 }
