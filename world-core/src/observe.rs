@@ -119,6 +119,7 @@ impl Scope {
     }
 
     /// Enters the span of the workflow; a replay is in none, and silent.
+    #[inline]
     pub(crate) fn enter(&self, is_replay: bool) -> Entered {
         Entered {
             _span: (!is_replay && !self.workflow.is_disabled())
@@ -140,6 +141,7 @@ const fn shows_a_drive(kind: Kind) -> bool {
 // ---- steps ----
 
 /// Begins an attempt: the span to be entered while its body is made, polled or dropped.
+#[inline]
 pub(crate) fn attempt_span(run: &RunId, key: &Key, number: u32) -> Span {
     debug!(target: target!(), %run, %key, attempt = number, "an attempt begins");
     // The inner span keeps the outer one open.
@@ -147,6 +149,7 @@ pub(crate) fn attempt_span(run: &RunId, key: &Key, number: u32) -> Span {
     info_span!(target: target!(), parent: &step, "attempt", number)
 }
 
+#[inline]
 pub(crate) fn attempt_returned(run: &RunId, key: &Key, attempt: u32) {
     debug!(target: target!(), %run, %key, attempt, "an attempt returned a result");
 }

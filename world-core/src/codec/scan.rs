@@ -8,6 +8,7 @@ use super::DEPTH_MAX;
 const CUT_SHORT: &str = "it is cut short";
 
 /// Checks that the bytes are exactly one MessagePack value, whole, and at most [`DEPTH_MAX`] deep.
+#[inline]
 pub(super) fn one_value(mut bytes: &[u8]) -> Result<(), &'static str> {
     // How many values are still to come, on each level outside the current one.
     let mut outer = [0; DEPTH_MAX];
@@ -36,6 +37,7 @@ pub(super) fn one_value(mut bytes: &[u8]) -> Result<(), &'static str> {
 }
 
 /// Reads the head of a value: how many bytes of data follow it, and how many values.
+#[inline]
 pub(super) fn head(bytes: &mut &[u8]) -> Result<(usize, usize), &'static str> {
     let (&marker, rest) = bytes.split_first().ok_or(CUT_SHORT)?;
     *bytes = rest;

@@ -70,9 +70,10 @@ pub(crate) fn encode_guarded<T: Serialize + ?Sized>(value: &T) -> Result<Plain> 
 /// [`ErrorKind::Invalid`], with what to change, when the type does not read what it writes; a
 /// panic of its `Deserialize` is an error too.
 pub(crate) fn decode_again<T: DeserializeOwned>(plain: &Plain) -> Result<T> {
-    let why = match guarded(|| read_value(plain)) {
+    // Encoding has found it to be one value.
+    let why = match guarded(|| rmp_serde::from_slice(plain.as_bytes())) {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(undecodable)) => undecodable.why,
+        Ok(Err(error)) => reason(&error).into(),
         Err(_) => Cow::Borrowed("its Deserialize panics"),
     };
     let what = format!(
@@ -98,7 +99,8 @@ pub(crate) type EncodeAnew = fn(&Plain) -> Option<Plain>;
 
 /// The [`EncodeAnew`] of a type.
 pub(crate) fn encode_anew<T: Serialize + DeserializeOwned>(plain: &Plain) -> Option<Plain> {
-    decode_again::<T>(plain).and_then(|value| encode_guarded(&value)).ok()
+    let value = guarded(|| read_value::<T>(plain)).ok()?.ok()?;
+    encode_guarded(&value).ok()
 }
 
 /// Whether a payload that is stored says what a new one does: as the same tree, or as a value of

@@ -326,10 +326,10 @@ impl<'a> Drive<'a> {
             self.alarm = Some((at, clock.alarm(at)));
         }
         let renew_at = self.renewal.is_none().then_some(self.renew_at.monotonic);
-        if let Some(at) = [next.monotonic, renew_at].into_iter().flatten().min() {
-            if self.pause.as_ref().is_none_or(|(set, _)| *set != at) {
-                self.pause = Some((at, clock.pause(at.saturating_sub(clock.monotonic()))));
-            }
+        if let Some(at) = [next.monotonic, renew_at].into_iter().flatten().min()
+            && self.pause.as_ref().is_none_or(|(set, _)| *set != at)
+        {
+            self.pause = Some((at, clock.pause(at.saturating_sub(clock.monotonic()))));
         }
         if rings(&mut self.alarm, cx) | rings(&mut self.pause, cx) {
             cx.waker().wake_by_ref();

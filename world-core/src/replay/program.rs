@@ -185,6 +185,7 @@ impl Program {
     }
 
     /// Claims without progress before this one; they count as attempts of what begins now.
+    #[inline]
     pub(crate) fn set_claims(&mut self, claims: u32) {
         if std::mem::replace(&mut self.claims, claims) != claims {
             self.shared.core().claims = claims;
@@ -192,6 +193,7 @@ impl Program {
     }
 
     /// The lease under which it is driven; at-most-once bodies begin only while it holds.
+    #[inline]
     pub(crate) fn set_lease(&mut self, lease: &Arc<impl LeaseWatch + 'static>) {
         let is_known =
             |known: &Arc<dyn LeaseWatch>| std::ptr::addr_eq(&raw const **known, &raw const **lease);
@@ -265,6 +267,7 @@ impl Program {
     }
 
     /// All that waits to be written, in order. The caller keeps it until it is committed.
+    #[inline]
     pub(crate) fn take_batch(&mut self, batch: &mut VecDeque<Event>) {
         let mut core = self.shared.core();
         let seen = Seen { after: core.position, open: core.open_hash };

@@ -127,13 +127,9 @@ pub(crate) struct Slot {
     alarm: Option<Timestamp>,
     /// When the monotonic clock does: the time of an attempt, or before another one.
     wait: Option<Duration>,
-    /// Until when the step must have ended.
-    deadline: Option<Deadline>,
     /// Its body runs, and the program does not poll it: it was woken and is not polled, or its
     /// result is there and is not taken.
     starved: bool,
-    /// When the attempt of a starved body is out of time.
-    held_wait: Option<Duration>,
     warned: bool,
 }
 
@@ -197,7 +193,12 @@ pub(crate) struct Core {
     again: Vec<OpId>,
     alarms: BTreeSet<(Timestamp, OpId)>,
     waits: BTreeSet<(Duration, OpId)>,
-    deadlines: BTreeSet<(Timestamp, OpId)>,
+    /// When the attempts of starved bodies are out of time.
+    held_waits: OpMap<Duration>,
+    /// Until when steps must have ended; few have a deadline.
+    deadlines: OpMap<Deadline>,
+    /// Those of them that the log holds, or is to hold, by time.
+    next_deadlines: BTreeSet<(Timestamp, OpId)>,
     /// Steps whose deadlines count from when the driver next looks.
     timed: Vec<OpId>,
     /// Steps that a deadline has ended since the driver last looked, with their attempts.
@@ -235,6 +236,7 @@ impl Core {
         self.blocked.get_or_insert(blocked.into());
     }
 
+    #[inline]
     fn open(&mut self, key: Key, work: Work, shielded: bool) -> OpId {
         let op = self.next;
         self.next += 1;
@@ -260,18 +262,19 @@ impl Core {
             parked,
             runnable: false,
             queued: false,
-            alarm: None,
+            alarm,
             wait: None,
-            deadline: None,
             starved: false,
-            held_wait: None,
             warned: false,
         };
         self.slots.insert(op, slot);
-        self.set_alarm(op, alarm);
+        if let Some(at) = alarm {
+            self.alarms.insert((at, op));
+        }
         op
     }
 
+    #[inline]
     fn close(&mut self, op: OpId) -> Option<Slot> {
         self.fed(op);
         let slot = self.slots.remove(&op)?;
@@ -284,15 +287,7 @@ impl Core {
                 self.dropped.insert(slot.key.clone(), self.position);
             }
         }
-        if let Some(at) = slot.alarm {
-            self.alarms.remove(&(at, op));
-        }
-        if let Some(at) = slot.wait {
-            self.waits.remove(&(at, op));
-        }
-        if let Some(Deadline::At(at)) = slot.deadline {
-            self.deadlines.remove(&(at, op));
-        }
+        self.unset(op, slot.alarm, slot.wait);
         if matches!(&slot.work, Work::Step(StepWork { body: Body::Running, .. })) {
             self.running -= 1;
         }
@@ -310,6 +305,7 @@ impl Core {
         Some(slot)
     }
 
+    #[inline]
     fn polled(&mut self, op: OpId, mode: Mode) -> Turn {
         // A body whose step has its result already is not polled again.
         if self.starved > 0 && self.slots.get(&op).is_some_and(|slot| slot.parked.is_none()) {
@@ -359,6 +355,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn set_body(&mut self, op: OpId, body: Body) {
         self.fed(op);
         let Some(step) = self.step(op) else { return };

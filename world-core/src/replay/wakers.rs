@@ -38,11 +38,13 @@ thread_local! {
 pub(crate) struct At((usize, Mode));
 
 impl At {
+    #[inline]
     pub(crate) fn enter(program: usize, mode: Mode) -> Self {
         Self(AT.replace((program, mode)))
     }
 
     /// What this thread is doing for `program`.
+    #[inline]
     pub(crate) fn here(program: usize) -> Mode {
         match AT.get() {
             (id, mode) if id == program => mode,
@@ -57,6 +59,7 @@ pub(crate) fn is_in_a_body() -> bool {
 }
 
 impl Drop for At {
+    #[inline]
     fn drop(&mut self) {
         AT.set(self.0);
     }
@@ -64,6 +67,7 @@ impl Drop for At {
 
 /// The root waker.
 impl Wake for Shared {
+    #[inline]
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

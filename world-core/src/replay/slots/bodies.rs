@@ -38,6 +38,7 @@ impl Core {
 
     /// Lets bodies be polled: those that were woken, and as many more as may begin. Returns them
     /// with the wakers to wake.
+    #[inline]
     pub(in crate::replay) fn make_runnable(
         &mut self,
         woken: &[OpId],
@@ -71,6 +72,7 @@ impl Core {
 
     /// Finds bodies that were woken and that the program did not poll. They make room for others
     /// until it does: what the program waits for may be one of those.
+    #[inline]
     pub(in crate::replay) fn find_starved(
         &mut self,
         runnable: &[(OpId, Option<Waker>)],
@@ -94,20 +96,23 @@ impl Core {
         let Some(slot) = self.slots.get_mut(&op) else { return };
         let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
         if runs && !std::mem::replace(&mut slot.starved, true) {
-            slot.held_wait = slot.wait;
             self.starved += 1;
-            self.set_wait(op, None);
+            if let Some(wait) = slot.wait {
+                self.held_waits.insert(op, wait);
+                self.set_wait(op, None);
+            }
         }
     }
 
     /// The program polls this operation, or has done with it.
+    #[inline]
     pub(super) fn fed(&mut self, op: OpId) {
         if self.starved > 0
             && let Some(slot) = self.slots.get_mut(&op)
             && std::mem::take(&mut slot.starved)
         {
             self.starved -= 1;
-            if let Some(wait) = slot.held_wait.take() {
+            if let Some(wait) = self.held_waits.remove(&op) {
                 self.set_wait(op, Some(wait));
             }
         }

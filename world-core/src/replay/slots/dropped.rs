@@ -40,6 +40,7 @@ impl Dropped {
     }
 
     /// A decision with this mark stands in the log.
+    #[inline]
     pub(super) fn decided(&mut self, mark: Position) {
         if mark <= self.marked {
             return;

@@ -10,6 +10,7 @@ use crate::{
 };
 
 impl Core {
+    #[inline]
     pub(in crate::replay) fn find(&self, key: &Key) -> Option<(OpId, &Slot)> {
         let op = *self.by_key.get(key)?;
         Some((op, self.slots.get(&op)?))
@@ -28,6 +29,7 @@ impl Core {
 
     /// Takes note of what a decision says its writer knew, which ends the wait for results of
     /// operations that were dropped long before.
+    #[inline]
     pub(in crate::replay) fn decided(&mut self, seen: Seen) {
         self.dropped.decided(seen.after);
     }
@@ -60,9 +62,8 @@ impl Core {
 
     /// Parks a result for its operation, unless a cancellation was first. False for a second
     /// result, which no log holds.
+    #[inline]
     pub(in crate::replay) fn park(&mut self, op: OpId, position: Position, parcel: Parcel) -> bool {
-        self.set_alarm(op, None);
-        self.set_wait(op, None);
         let Some(slot) = self.slots.get_mut(&op) else { return true };
         match &slot.parked {
             None => {}
@@ -72,10 +73,11 @@ impl Core {
         let order = (position, slot.key.clone());
         slot.parked = Some((order.clone(), parcel));
         let runs = matches!(&slot.work, Work::Step(step) if step.body == Body::Running);
+        let (alarm, wait) = (slot.alarm.take(), slot.wait.take());
         if slot.waker.is_some() {
             self.tries.insert(order, op);
         }
-        self.forget_times(op);
+        self.unset(op, alarm, wait);
         if runs {
             self.starve(op); // its body is not polled again, even if nobody takes the result
         }
@@ -100,6 +102,7 @@ impl Core {
     }
 
     /// Makes the lowest untried result visible; its waker is to be woken.
+    #[inline]
     pub(in crate::replay) fn show_next(&mut self) -> Option<Option<Waker>> {
         let (_, op) = self.tries.pop_first()?;
         self.visible = Some(op);

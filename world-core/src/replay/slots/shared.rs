@@ -60,10 +60,12 @@ impl Shared {
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
+    #[inline]
     pub(in crate::replay) fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
     }
@@ -77,6 +79,7 @@ impl Shared {
         self.now.fetch_max(at.as_millis(), SeqCst);
     }
 
+    #[inline]
     pub(in crate::replay) fn set_driver(&self, waker: &Waker) {
         let mut driver = lock(&self.driver);
         if driver.as_ref().is_none_or(|old| !old.will_wake(waker)) {
@@ -98,6 +101,7 @@ impl Shared {
     }
 
     /// Takes the bodies that were woken.
+    #[inline]
     pub(in crate::replay) fn take_ready(&self) -> Vec<OpId> {
         if !self.any_ready.load(SeqCst) || !self.any_ready.swap(false, SeqCst) {
             return Vec::new();
@@ -191,6 +195,7 @@ impl Shared {
     }
 
     /// Finds out whether this step's body, just polled or dropped, has woken the workflow.
+    #[inline]
     pub(crate) fn blame_wake(&self, key: &Key) {
         if !self.woken_by_body.load(SeqCst) || !self.woken_by_body.swap(false, SeqCst) {
             return;
@@ -202,6 +207,7 @@ impl Shared {
     }
 
     /// Puts a step's outcome on its way into the log.
+    #[inline]
     pub(crate) fn deposit(&self, op: OpId, deposit: Deposit) {
         let mut core = self.core();
         core.set_body(op, Body::Done);

@@ -32,14 +32,15 @@ impl NextAlarm {
 
 impl Core {
     /// Moves the driver's time to `now`. The wall clock may have been set back meanwhile.
+    #[inline]
     pub(in crate::replay) fn expire(&mut self, now: Moment, woken: &mut Vec<OpId>) {
         self.clock = now;
         self.begin_deadlines();
         let mut has_queued = false;
-        while let Some((at, op)) = self.deadlines.first().copied()
+        while let Some((at, op)) = self.next_deadlines.first().copied()
             && at <= now.wall
         {
-            self.deadlines.remove(&(at, op));
+            self.next_deadlines.remove(&(at, op));
             has_queued |= self.end_overdue(op);
         }
         if has_queued {
@@ -83,22 +84,27 @@ impl Core {
 
     /// Gives a step so long from when the driver next looks, unless the log says until when.
     pub(super) fn time(&mut self, op: OpId, deadline: Duration) {
-        let Some(slot) = self.slots.get_mut(&op) else { return };
-        if !matches!(slot.deadline, Some(Deadline::At(_))) {
-            slot.deadline = Some(Deadline::After(deadline));
+        if self.deadline(op).is_none() && self.slots.contains_key(&op) {
+            self.deadlines.insert(op, Deadline::After(deadline));
             self.timed.push(op);
         }
     }
 
     /// The driver looks at the head of the log: deadlines that were asked for since count from
     /// now. Notes keep them, for whoever has the run next.
+    #[inline]
     fn begin_deadlines(&mut self) {
+        if self.timed.is_empty() {
+            return;
+        }
         for op in std::mem::take(&mut self.timed) {
-            let Some(slot) = self.slots.get(&op) else { continue };
-            if let (Some(Deadline::After(time)), None) = (slot.deadline, &slot.parked) {
-                let (key, at) = (slot.key.clone(), self.clock.wall.plus(time));
+            let Some(slot) = self.slots.get(&op).filter(|slot| slot.parked.is_none()) else {
+                continue;
+            };
+            if let Some(Deadline::After(time)) = self.deadlines.get(&op) {
+                let (key, at) = (slot.key.clone(), self.clock.wall.plus(*time));
                 self.outbox.notes.push(Event::StepDeadline { key, at });
-                self.set_deadline(op, Some(Deadline::At(at)));
+                self.set_deadline(op, at);
             }
         }
     }
@@ -106,17 +112,18 @@ impl Core {
     /// The log says until when a step must have ended. A step that has no deadline in the code as
     /// it is now is left alone.
     pub(in crate::replay) fn deadline_noted(&mut self, op: OpId, at: Timestamp) {
-        if self.slots.get(&op).is_some_and(|slot| slot.deadline.is_some() && slot.parked.is_none())
+        if self.deadlines.contains_key(&op)
+            && self.slots.get(&op).is_some_and(|slot| slot.parked.is_none())
             && !self.is_done(op)
         {
-            self.set_deadline(op, Some(Deadline::At(at)));
+            self.set_deadline(op, at);
         }
     }
 
     /// Until when a step must have ended.
     pub(super) fn deadline(&self, op: OpId) -> Option<Timestamp> {
-        match self.slots.get(&op)?.deadline? {
-            Deadline::At(at) => Some(at),
+        match self.deadlines.get(&op)? {
+            Deadline::At(at) => Some(*at),
             Deadline::After(_) => None,
         }
     }
@@ -152,12 +159,29 @@ impl Core {
     }
 
     /// Time no longer matters to an operation: its end is there, or on its way.
+    #[inline]
     pub(super) fn forget_times(&mut self, op: OpId) {
-        self.set_alarm(op, None);
-        self.set_wait(op, None);
-        self.set_deadline(op, None);
-        if let Some(slot) = self.slots.get_mut(&op) {
-            slot.held_wait = None;
+        let Some(slot) = self.slots.get_mut(&op) else { return };
+        let (alarm, wait) = (slot.alarm.take(), slot.wait.take());
+        self.unset(op, alarm, wait);
+    }
+
+    /// Takes the times out of the registers that its slot no longer holds.
+    #[inline]
+    pub(super) fn unset(&mut self, op: OpId, alarm: Option<Timestamp>, wait: Option<Duration>) {
+        if let Some(at) = alarm {
+            self.alarms.remove(&(at, op));
+        }
+        if let Some(at) = wait {
+            self.waits.remove(&(at, op));
+        }
+        if !self.held_waits.is_empty() {
+            self.held_waits.remove(&op);
+        }
+        if !self.deadlines.is_empty()
+            && let Some(Deadline::At(at)) = self.deadlines.remove(&op)
+        {
+            self.next_deadlines.remove(&(at, op));
         }
     }
 
@@ -189,19 +213,16 @@ impl Core {
         }
     }
 
-    fn set_deadline(&mut self, op: OpId, deadline: Option<Deadline>) {
-        let Some(slot) = self.slots.get_mut(&op) else { return };
-        if let Some(Deadline::At(old)) = std::mem::replace(&mut slot.deadline, deadline) {
-            self.deadlines.remove(&(old, op));
+    fn set_deadline(&mut self, op: OpId, at: Timestamp) {
+        if let Some(Deadline::At(old)) = self.deadlines.insert(op, Deadline::At(at)) {
+            self.next_deadlines.remove(&(old, op));
         }
-        if let Some(Deadline::At(new)) = deadline {
-            self.deadlines.insert((new, op));
-        }
+        self.next_deadlines.insert((at, op));
     }
 
     /// When the driver's time next matters.
     pub(in crate::replay) fn next_alarm(&self) -> NextAlarm {
-        let alarms = [self.alarms.first(), self.deadlines.first()];
+        let alarms = [self.alarms.first(), self.next_deadlines.first()];
         NextAlarm {
             wall: alarms.into_iter().flatten().map(|(at, _)| *at).min(),
             monotonic: self.waits.first().map(|(at, _)| *at),
