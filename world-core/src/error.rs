@@ -30,7 +30,8 @@ pub enum ErrorKind {
     Corrupt,
     /// Written by something newer or other than this: an unknown tag, version or scheme.
     Unsupported,
-    /// The store is set up so that the contract cannot hold.
+    /// The store is set up so that the contract cannot hold; or its clock and that of the one who
+    /// wants a lease differ too much.
     Unsuitable,
     /// The store has lost acknowledged writes, or may have; nothing was done. What it has left is
     /// to be read again: an engine drops its programs and replays them. It is not sent again as it

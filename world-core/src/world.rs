@@ -48,7 +48,8 @@ use crate::{
 ///
 /// # Time
 ///
-/// Time is always an argument: a World reads no clock. Clocks decide when a run changes hands,
+/// Time is always an argument: a World decides by no clock of its own, and may only compare it
+/// with that of one who wants a lease (`docs/contract.md`). Clocks decide when a run changes hands,
 /// never who owns it; the ticket decides that.
 ///
 /// # Cancellation

@@ -6,6 +6,7 @@ use world_core::{
 };
 
 use crate::{
+    clock::ClockCheck,
     error::{Stage, corrupt, nonsense},
     keys::{Keys, Shard},
     script::{APPEND, APPEND_OWN, APPEND_STREAM, APPEND_TOKEN, CREATE, Call},
@@ -72,8 +73,12 @@ impl Store {
                 return Ok(Appended::Committed { head: append.head_after() });
             }
         }
-        let call = call(&self.keys, log, append)?;
+        let clock = self.first_lease_clock(append);
+        let call = call(&self.keys, log, append, clock)?;
         let (answer, link): (Answer, _) = self.server.run(Stage::Write, &call, may).await?;
+        if let ("ahead", Some(clock)) = (answer.word.as_str(), clock) {
+            return Err(clock.refuse(answer.value()?, &link.address));
+        }
         let appended = answer.appended(log)?;
         if let Appended::Committed { .. } = appended {
             if let Right::FirstLease(ticket) = right {
@@ -82,6 +87,12 @@ impl Store {
             self.server.confirm(&link, || self.keys.confirm(shard)).await?;
         }
         Ok(appended)
+    }
+
+    /// The comparison of a creator's clock, if it takes the first lease.
+    fn first_lease_clock(&self, append: &Append) -> Option<ClockCheck> {
+        let By::Creator(NewRun { lease: Some((_, until)), .. }) = &append.by else { return None };
+        self.options.clock_check.then(|| ClockCheck::begin(append.at, *until))
     }
 }
 
@@ -104,10 +115,10 @@ fn own_call(keys: &Keys, log: &LogId, append: &Append) -> Option<Call> {
 }
 
 /// The call that makes an append, which has passed [`Append::check`].
-fn call(keys: &Keys, log: &LogId, append: &Append) -> Result<Call> {
+fn call(keys: &Keys, log: &LogId, append: &Append, clock: Option<ClockCheck>) -> Result<Call> {
     let shard = keys.shard(log);
     let call = match (log, &append.by) {
-        (LogId::Run(run), By::Creator(new)) => create(keys, shard, run, append, new)?,
+        (LogId::Run(run), By::Creator(new)) => create(keys, shard, run, append, new, clock)?,
         (LogId::Run(run), _) => {
             let owner = Owner::of(append);
             Call::new(
@@ -150,7 +161,14 @@ fn call(keys: &Keys, log: &LogId, append: &Append) -> Result<Call> {
     Ok(call.args(append.records.iter().map(state::record_bytes)))
 }
 
-fn create(keys: &Keys, shard: Shard, run: &RunId, append: &Append, new: &NewRun) -> Result<Call> {
+fn create(
+    keys: &Keys,
+    shard: Shard,
+    run: &RunId,
+    append: &Append,
+    new: &NewRun,
+    clock: Option<ClockCheck>,
+) -> Result<Call> {
     let keys_of_it = [
         keys.runs(shard),
         keys.due(shard),
@@ -164,7 +182,8 @@ fn create(keys: &Keys, shard: Shard, run: &RunId, append: &Append, new: &NewRun)
         .arg(run.as_str())
         .arg(state::new_state(new, append.at, append.head_after(), last(append)))
         .arg(state::about_bytes(new, append.at)?)
-        .arg(keys.ready(None)))
+        .arg(keys.ready(None))
+        .arg(clock.map_or_else(String::new, ClockCheck::least)))
 }
 
 /// What an owner's append says beside its records; an outsider's says nothing.

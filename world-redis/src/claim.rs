@@ -11,6 +11,7 @@ use world_core::{Claim, Lease, LogId, Position, Queue, Renewed, Result, RunId, T
 
 use crate::{
     append::{Answer, flag},
+    clock::ClockCheck,
     error::{Stage, corrupt, no_answer, nonsense},
     keys::{Keys, Shard},
     lineage::regressed,
@@ -29,6 +30,7 @@ const REMEMBERED_MAX: usize = 4096;
 impl Store {
     /// Takes leases: from the shards in turn, and in each from the ready and the timed in turn.
     pub(crate) async fn claim(self: &Arc<Self>, claim: &Claim) -> Result<Vec<Lease>> {
+        let clock = self.clock_check(claim);
         let shards = self.keys.shards();
         let turn = self.turns.next(&claim.queues, shards);
         let mut shards: Vec<Shard> = turn.shards(shards).collect();
@@ -42,7 +44,8 @@ impl Store {
             if leases.len() >= limit {
                 break;
             }
-            match self.claim_in(claim, turn, shard, limit - leases.len(), changes).await {
+            let limit = limit - leases.len();
+            match self.claim_in(claim, clock, turn, shard, limit, changes).await {
                 Ok(given) => leases.extend(given),
                 // What was claimed, or can be in other shards, is not to be lost with an error.
                 Err(error) => failed = Some(error),
@@ -71,21 +74,31 @@ impl Store {
         Err(regressed())
     }
 
-    /// Claims in one shard.
+    /// Claims in one shard, whose server compares the clocks first.
     async fn claim_in(
         &self,
         claim: &Claim,
+        clock: Option<ClockCheck>,
         turn: Turn,
         shard: Shard,
         limit: usize,
         changes: u64,
     ) -> Result<Vec<Lease>> {
-        let call = call(&self.keys, turn, shard, claim, limit);
+        let call = |clock| call(&self.keys, turn, shard, claim, clock, limit);
         let may = |link: &Link| {
             self.lineage.see(shard, link);
             if self.lineage.changes() == changes { Ok(()) } else { Err(regressed()) }
         };
-        let (given, link): (Vec<Given>, _) = self.server.run(Stage::Write, &call, may).await?;
+        let (mut answer, mut link): (Claimed, Link) =
+            self.server.run(Stage::Write, &call(clock), may).await?;
+        if let (Some(server), Some(clock)) = (answer.0, clock) {
+            if !clock.was_late(server) {
+                return Err(clock.refuse(server, &link.address));
+            }
+            // Nothing was taken: so it may be sent again, and now without the comparison.
+            (answer, link) = self.server.run(Stage::Write, &call(None), may).await?;
+        }
+        let (_, given) = answer;
         if !given.is_empty() {
             self.lineage.note(shard, &link, claim.ticket);
         }
@@ -102,7 +115,7 @@ impl Store {
         claim: Option<&Claim>,
     ) -> Result<Vec<Shard>> {
         let asked = shards.map(|shard| {
-            let (this, call) = (Arc::clone(self), look(&self.keys, shard, queues, claim));
+            let (this, call) = (Arc::clone(self), self.look(shard, queues, claim));
             // A task of its own, so that a silent server is found out also if nobody waits for it.
             let asking = tokio::spawn(async move { this.server.read::<bool>(&call).await });
             async move {
@@ -125,6 +138,26 @@ impl Store {
             Some(error) if due.is_empty() => Err(error),
             _ => Ok(due),
         }
+    }
+
+    fn clock_check(&self, claim: &Claim) -> Option<ClockCheck> {
+        self.options.clock_check.then(|| ClockCheck::begin(claim.now, claim.until))
+    }
+
+    /// The call that says whether a shard has a ready run; for a claim, also whether it has one whose
+    /// time has come and that the claim does not except.
+    fn look(&self, shard: Shard, queues: &[Queue], claim: Option<&Claim>) -> Call {
+        let keys = &self.keys;
+        let after =
+            claim.map_or_else(String::new, |claim| state::millis(claim.now.as_millis() + 1));
+        let clock = claim.and_then(|claim| self.clock_check(claim));
+        let except = claim.map_or_else(Vec::new, |claim| excepted(keys, shard, claim));
+        Call::new(&LOOK_SCRIPT, [keys.runs(shard), keys.due(shard)])
+            .arg(after)
+            .arg(clock.map_or_else(String::new, ClockCheck::most))
+            .arg(except.len().to_string())
+            .args(except)
+            .args(distinct(queues))
     }
 
     /// Moves the end of a lease.
@@ -226,20 +259,15 @@ fn excepted<'a>(keys: &Keys, shard: Shard, claim: &'a Claim) -> Vec<&'a str> {
     claim.except.iter().filter(is_here).map(RunId::as_str).collect()
 }
 
-/// The call that says whether a shard has a ready run; for a claim, also whether it has one whose
-/// time has come and that the claim does not except.
-fn look(keys: &Keys, shard: Shard, queues: &[Queue], claim: Option<&Claim>) -> Call {
-    let after = claim.map_or_else(String::new, |claim| state::millis(claim.now.as_millis() + 1));
-    let except = claim.map_or_else(Vec::new, |claim| excepted(keys, shard, claim));
-    Call::new(&LOOK_SCRIPT, [keys.runs(shard), keys.due(shard)])
-        .arg(after)
-        .arg(except.len().to_string())
-        .args(except)
-        .args(distinct(queues))
-}
-
 /// The call that claims in one shard, at most `limit` runs.
-fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: usize) -> Call {
+fn call(
+    keys: &Keys,
+    turn: Turn,
+    shard: Shard,
+    claim: &Claim,
+    clock: Option<ClockCheck>,
+    limit: usize,
+) -> Call {
     let limit = u32::try_from(limit).unwrap_or(LEASES_MAX).min(LEASES_MAX);
     let except = excepted(keys, shard, claim);
     Call::new(&CLAIM, [keys.runs(shard), keys.due(shard)])
@@ -248,6 +276,7 @@ fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: usize) -> C
         .arg(state::time(claim.until))
         .arg(limit.to_string())
         .arg(flag(turn.is_timed_first))
+        .arg(clock.map_or_else(String::new, ClockCheck::most))
         .arg(except.len().to_string())
         .args(except)
         .args(distinct(&claim.queues))
@@ -255,6 +284,9 @@ fn call(keys: &Keys, turn: Turn, shard: Shard, claim: &Claim, limit: usize) -> C
 
 /// A lease as the script gives it: run, attempt, head, phase.
 type Given = (String, u32, u64, String);
+
+/// What the script answers: the server's time if the claim's differs too much, and the leases.
+type Claimed = (Option<u64>, Vec<Given>);
 
 fn lease(claim: &Claim, (run, attempt, head, phase): Given) -> Result<Lease> {
     Ok(Lease {

@@ -8,6 +8,7 @@
 
 mod append;
 mod claim;
+mod clock;
 mod delete;
 mod error;
 mod keys;

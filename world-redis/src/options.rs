@@ -7,7 +7,7 @@ use world_core::{Error, ErrorKind, Result};
 /// The option names a URL may carry.
 const KNOWN: &str = "prefix, shards=1..1024, response_timeout_ms=1..600000, \
      connect_timeout_ms=1..600000, retention_hours=0..87600, wait_replicas=0..100, \
-     wait_timeout_ms=1..600000";
+     wait_timeout_ms=1..600000, clock_check=on|off";
 
 /// The most shards of a World.
 pub const SHARDS_MAX: u16 = 1024;
@@ -37,6 +37,7 @@ pub struct Options {
     pub(crate) retention: Option<Duration>,
     pub(crate) wait_replicas: u8,
     pub(crate) wait_timeout: Duration,
+    pub(crate) clock_check: bool,
 }
 
 impl Default for Options {
@@ -49,6 +50,7 @@ impl Default for Options {
             retention: Some(Duration::from_secs(7 * 24 * 3600)),
             wait_replicas: 0,
             wait_timeout: Duration::from_secs(1),
+            clock_check: true,
         }
     }
 }
@@ -124,6 +126,26 @@ impl Options {
         self
     }
 
+    /// Sets whether the server compares the time of each claim with its own, and refuses the claim
+    /// as `Unsuitable` if they differ by more than half of the lease that is asked for; by default
+    /// it does. So it does with a creator that takes a lease, if its clock is ahead. The leases of a worker whose clock is a day ahead would outlive it by a day, those
+    /// of one that is behind would be over for the others when it gets them.
+    ///
+    /// Switch it off for tests and virtual clocks only: a real clock that is off is to be
+    /// synchronised.
+    ///
+    /// ```
+    /// # use world_redis::Options;
+    /// let options = Options::new().clock_check(false);
+    /// assert_eq!(options, Options::parse("clock_check=off")?);
+    /// # Ok::<(), world_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn clock_check(mut self, is_on: bool) -> Self {
+        self.clock_check = is_on;
+        self
+    }
+
     /// Reads the options of a URL: what stands after its `?`.
     ///
     /// # Errors
@@ -166,6 +188,11 @@ impl Options {
                     options.wait_replicas(u8::try_from(replicas).unwrap_or(WAIT_REPLICAS_MAX))
                 }
                 "wait_timeout_ms" => options.wait_timeout(millis()?),
+                "clock_check" => match value {
+                    "on" => options.clock_check(true),
+                    "off" => options.clock_check(false),
+                    _ => return Err(refuse(format!("{name}={value:?}"))),
+                },
                 other => return Err(refuse(format!("no option is called {other:?}"))),
             };
         }

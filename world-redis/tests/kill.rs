@@ -115,7 +115,7 @@ fn a_server_that_forgets_its_last_writes_may_be_killed_any_number_of_times() {
 #[test]
 fn an_owner_that_has_seen_what_was_forgotten_is_told() {
     let mut server = Private::start(&[("appendfsync", "always")]).unwrap();
-    let url = format!("redis://{}", server.address());
+    let url = format!("redis://{}?clock_check=off", server.address());
     runtime().block_on(async {
         let world = RedisWorld::connect(&url).await.unwrap();
         let (log, until) = (run("r"), at(5000));

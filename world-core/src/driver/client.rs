@@ -247,22 +247,31 @@ async fn create<O>(
     // A worker of this engine that has room gets the run with its first lease: no claim, no read.
     let room = engine.code_for(workflow, *version).ok().and_then(|_| engine.crew.with_room(engine));
     let (ticket, until) = (Inner::ticket(), at.plus(engine.options.lease));
-    let new = NewRun {
-        queue,
-        workflow: workflow.clone(),
-        due: Due::Now,
-        parent: None,
-        tags: Vec::new(),
-        key: seal.key_id().clone(),
-        lease: room.is_some().then_some((ticket, until)),
-    };
-    let append = Append {
+    let append = |lease| Append {
         expected: Position::START,
         records: vec![record.clone()],
         at,
-        by: By::Creator(new),
+        by: By::Creator(NewRun {
+            queue: queue.clone(),
+            workflow: workflow.clone(),
+            due: Due::Now,
+            parent: None,
+            tags: Vec::new(),
+            key: seal.key_id().clone(),
+            lease,
+        }),
     };
-    match engine.world.append(&log, &append).await? {
+    let lease = room.is_some().then_some((ticket, until));
+    let (room, appended) = match engine.world.append(&log, &append(lease)).await {
+        // If it is the lease that the store does not give, because this machine's clock is not its
+        // own, then nothing was done, and the run waits for a worker whose clock is.
+        Err(error) if room.is_some() && error.kind() == ErrorKind::Unsuitable => {
+            tracing::warn!(%run, %error, "a run is started without a lease");
+            (None, engine.world.append(&log, &append(None)).await?)
+        }
+        appended => (room, appended?),
+    };
+    match appended {
         Appended::Committed { head } => {
             let watch = engine.hub.watchers.watch(&run);
             if let Some(room) = room {

@@ -1,9 +1,12 @@
 -- Takes leases on due runs of a shard: the ready and the timed in turn, each oldest first.
 -- KEYS: runs, due
--- ARGV: ticket, the time after now, until, the most leases, whether the timed go first; how many timed
---   runs are passed over, and these; the queues
-local ticket, after, to, limit, timed_first = unpack(ARGV, 1, 5)
-local except, first_queue = excepted(6)
+-- ARGV: ticket, the time after now, until, the most leases, whether the timed go first, by how much
+--   now may differ from the server's time; how many timed runs are passed over, and these; the queues
+-- Gives the leases; and before them the server's time if now differs from it by more: then none.
+local ticket, after, to, limit, timed_first, most = unpack(ARGV, 1, 6)
+local except, first_queue = excepted(7)
+local server = clock_off(after, most)
+if server then return {server, {}} end
 limit = tonumber(limit)
 local chosen, stale = {}, {}
 
@@ -77,4 +80,4 @@ for i, found in ipairs(chosen) do
   leases[i] = {run, s.attempt, s.head, s.phase}
 end
 for _, member in ipairs(stale) do redis.call('ZREM', KEYS[2], member) end
-return leases
+return {false, leases}

@@ -1,8 +1,9 @@
 -- Makes a run.
 -- KEYS: runs, due, about, ids, log, spent, streams
--- ARGV: run, its state, what never changes of it, channel of queues; the records
-local run, state, about, ready = unpack(ARGV, 1, 4)
-local first = 5
+-- ARGV: run, its state, what never changes of it, channel of queues, the least time of this server at
+--   which its lease may be given, or nothing; the records
+local run, state, about, ready, least = unpack(ARGV, 1, 5)
+local first = 6
 if redis.call('EXISTS', KEYS[6]) == 1 then return {'not open'} end
 local old = load(KEYS[1], run)
 local length = redis.call('LLEN', KEYS[5])
@@ -17,6 +18,11 @@ end
 if length > 0 then return {'corrupt'} end
 -- An earlier run of this name is still being removed.
 if redis.call('EXISTS', KEYS[7]) == 1 then return {'not open'} end
+-- A lease by a clock that is far ahead. One that is behind makes a lease that ends early.
+if least ~= '' then
+  local server = server_time()
+  if server < tonumber(least) then return {'ahead', server} end
+end
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
 redis.call('ZCARD', KEYS[4])

@@ -1,9 +1,11 @@
 -- Which of these queues have a due run in a shard: a ready one, or one whose time has come.
 -- KEYS: runs, due
--- ARGV: the time after now, or nothing where only the ready count; how many timed runs do not count,
---   and these; the queues
-local after = ARGV[1]
-local except, first = excepted(2)
+-- ARGV: the time after now, or nothing where only the ready count; by how much now may differ from the
+--   server's time; how many timed runs do not count, and these; the queues
+local after, most = unpack(ARGV, 1, 2)
+local except, first = excepted(3)
+-- A claim by a clock that is off is to be sent, so that it is refused.
+if clock_off(after, most) then return 1 end
 
 -- Whether a class has one whose state can be read; a claim has no use for another.
 local function has_one(start, class, last)

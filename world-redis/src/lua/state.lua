@@ -62,10 +62,23 @@ local function number(text)
   return #text <= 15 and string.match(text, '^%d+$') and tonumber(text)
 end
 
+-- The server's time in milliseconds.
+local function server_time()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
 -- The server's time, from which a closed run is kept.
 local function now()
-  local time = redis.call('TIME')
-  return string.format('%015.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  return string.format('%015.0f', server_time())
+end
+
+-- The server's time, if it differs from a claim's by more than this many milliseconds; otherwise
+-- false. Nothing is compared where the claim says no number.
+local function clock_off(after, most)
+  if most == '' then return false end
+  local server = server_time()
+  return math.abs(server - (tonumber(after) - 1)) > tonumber(most) and server
 end
 
 -- Whether the records from ARGV[first] on stand in the log after this many. Bodies are unique, so

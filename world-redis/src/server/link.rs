@@ -16,6 +16,8 @@ pub(crate) struct Link {
     pub(super) connection: MultiplexedConnection,
     pub(super) confirming: Arc<Confirming>,
     pub(super) identity: Arc<Identity>,
+    /// The server's address.
+    pub(crate) address: Arc<str>,
     /// Which connection: each has a number above those made before it.
     pub(crate) number: u64,
     /// Which store is at its other end.

@@ -159,6 +159,7 @@ impl One {
             connection,
             confirming: Arc::clone(&self.confirming),
             identity: Arc::new(identity),
+            address: self.address().to_string().into(),
             number,
             source: Source { node: self.node, lineage: last.lineage },
         };

@@ -11,7 +11,7 @@ async fn worlds_whose_prefixes_begin_alike_share_nothing() {
     let server = Private::start(&[]).unwrap();
     let mut worlds = Vec::new();
     for prefix in ["a", "a.1", "a-1", "a.", "A", "a_1", "aa", "1"] {
-        let url = format!("redis://{}?prefix={prefix}&shards=2", server.address());
+        let url = format!("redis://{}?prefix={prefix}&shards=2&clock_check=off", server.address());
         worlds.push((prefix, RedisWorld::connect(&url).await.unwrap()));
     }
     for (prefix, world) in &worlds {
@@ -36,7 +36,8 @@ async fn keys_of_another_program_beside_a_world_do_no_harm_and_are_left_alone() 
     for key in theirs {
         command(address, &["SET", key, "theirs"]);
     }
-    let world = RedisWorld::connect(&format!("redis://{address}?prefix=a")).await.unwrap();
+    let world =
+        RedisWorld::connect(&format!("redis://{address}?prefix=a&clock_check=off")).await.unwrap();
     world.append(&run("one"), &one(0, creator(false))).await.unwrap();
     assert_eq!(world.claim(&claim()).await.unwrap().len(), 1);
     assert_eq!(world.list(&list()).await.unwrap().runs.len(), 1);

@@ -47,6 +47,7 @@ async fn a_url_that_cannot_be_meant_is_invalid_and_says_what_to_write() {
         ("redis://h?retention_hours=1.5", "retention_hours=\"1.5\""),
         ("redis://h?wait_replicas=101", "wait_replicas=\"101\""),
         ("redis://h?wait_timeout_ms=18446744073709551616", "wait_timeout_ms="),
+        ("redis://h?clock_check=no", "clock_check=\"no\""),
         (&format!("redis://u:{PASSWORD}@h"), "an @ after the first ?"),
         (&format!("redis://u:{PASSWORD_IN_URL}@h:port"), "cannot be read"),
         (&format!("redis-cluster://u:{PASSWORD_IN_URL}@h:port"), "cannot be read"),
@@ -80,6 +81,8 @@ fn each_option_of_a_url_is_the_one_of_its_method_and_bounded_as_it_is() {
         ("wait_timeout_ms=20", new().wait_timeout(millis(20))),
         ("retention_hours=0", new().retention(None)),
         ("retention_hours=87600", new().retention(Some(RETENTION_MAX * 2))),
+        ("clock_check=on", new()),
+        ("clock_check=off", new().clock_check(false)),
         ("wait_replicas=100", new().wait_replicas(u8::MAX)),
         (
             "wait_replicas=2&shards=4&prefix=a",
@@ -96,6 +99,7 @@ fn each_option_of_a_url_is_the_one_of_its_method_and_bounded_as_it_is() {
         "retention_hours",
         "wait_replicas",
         "wait_timeout_ms",
+        "clock_check",
     ] {
         let error = Options::parse("other=1").unwrap_err();
         assert!(error.to_string().contains(name), "{name} is not told: {error}");
