@@ -128,8 +128,9 @@ impl Options {
 
     /// Sets whether the server compares the time of each claim with its own, and refuses the claim
     /// as `Unsuitable` if they differ by more than half of the lease that is asked for; by default
-    /// it does. So it does with a creator that takes a lease, if its clock is ahead. The leases of a worker whose clock is a day ahead would outlive it by a day, those
-    /// of one that is behind would be over for the others when it gets them.
+    /// it does. The same holds for a creator that takes a lease, if its clock is ahead. The leases
+    /// of a worker whose clock is a day ahead would outlive it by a day, those of one that is
+    /// behind would be over for the others when it gets them.
     ///
     /// Switch it off for tests and virtual clocks only: a real clock that is off is to be
     /// synchronised.
