@@ -285,7 +285,7 @@ fn call(
 /// A lease as the script gives it: run, attempt, head, phase.
 type Given = (String, u32, u64, String);
 
-/// What the script answers: the server's time if the claim's differs too much, and the leases.
+/// The script's answer: the server's time if the claim's differs too much, and the leases.
 type Claimed = (Option<u64>, Vec<Given>);
 
 fn lease(claim: &Claim, (run, attempt, head, phase): Given) -> Result<Lease> {

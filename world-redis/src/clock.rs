@@ -37,8 +37,8 @@ impl ClockCheck {
         self.now.as_millis().saturating_sub(self.most).to_string()
     }
 
-    /// Whether the clocks may agree for all that, since the script was late: its server stood still,
-    /// or the connection had to be made. Both times are cut to whole milliseconds.
+    /// Says whether the clocks may agree for all that, since the script was late: its server stood
+    /// still, or the connection had to be made. Both times are cut to whole milliseconds.
     pub(crate) fn was_late(self, server: u64) -> bool {
         let late = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let ahead = server.saturating_sub(self.now.as_millis());

@@ -106,8 +106,8 @@ pub(super) async fn admit(
     Ok(Admitted::Apart(suspect))
 }
 
-/// How many workers have died since the last progress or note while they drove the run. The others
-/// died while it waited for its turn, and began no body of it.
+/// Counts the workers that have died since the last progress or note while they drove the run. The
+/// others died while it waited for its turn, and began no body of it.
 fn deaths_while_driven(attempt: u32, round: u32) -> u32 {
     let driven_at_most = if round == 0 { SUSPECT_FROM - 1 } else { 1 };
     attempt.saturating_sub(1).min(driven_at_most)

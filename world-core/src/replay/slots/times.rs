@@ -1,8 +1,10 @@
-//! What time does to open operations: timers fire, waits end, attempts and steps run out of time.
+//! The effects of time on open operations: timers fire, waits end, attempts and steps run out of
+//! time.
 //!
-//! What the log holds (the end of a sleep, the time of another attempt, a deadline) is a time of
-//! the wall clock. What began in this process (an attempt, the wait before another) is measured by
-//! the monotonic clock, so that it takes as long as it should when somebody sets the wall clock.
+//! Times in the log (the end of a sleep, the time of another attempt, a deadline) are times of the
+//! wall clock. Waits that began in this process (an attempt, the wait before another) are measured
+//! by the monotonic clock, so that they take as long as they should when somebody sets the wall
+//! clock.
 
 use std::time::Duration;
 
